@@ -1,0 +1,332 @@
+//! The wire ABI between the kernel side (`tracer-ebpf`) and the user side (`tracer-user`).
+//!
+//! Everything here is plain old data with a fixed layout: event records as they lie in the ring
+//! buffer, the per-target configuration that a probe reads, per-CPU counters, and the names that
+//! both sides must agree on. No logic, no allocation, no knowledge of any Go version: offsets into
+//! the Go runtime's structures are *data* in [`TargetConfig`].
+//!
+//! Compatibility: the two sides are always built from one commit (the BPF object is embedded in the
+//! program), so there is no version negotiation. The `const` assertions keep the layout honest.
+
+#![no_std]
+
+use core::mem::{offset_of, size_of};
+
+/// Name of the ring buffer map that carries every record.
+pub const MAP_EVENTS: &str = "EVENTS";
+/// Name of the array map of [`TargetConfig`], indexed by the attach cookie.
+pub const MAP_TARGETS: &str = "TARGETS";
+/// Name of the per-CPU array map (one entry) of [`CpuCounters`].
+pub const MAP_COUNTERS: &str = "COUNTERS";
+/// Name of the read-only global: ring fill in bytes from which the reader is woken.
+pub const GLOBAL_WAKEUP_BYTES: &str = "WAKEUP_BYTES";
+
+/// How many targets one loaded object can serve at once (entries of [`MAP_TARGETS`]).
+pub const MAX_TARGETS: u32 = 1024;
+
+/// Value of an offset in [`TargetConfig`] that this target's runtime does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// One place in the Go runtime that a probe sits on. Which function carries it is
+/// `tracer-golang`'s knowledge; each hook has one BPF program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Hook {
+    /// A send begins.
+    ChanSend = 0,
+    /// A receive begins.
+    ChanRecv = 1,
+    /// A channel is closed.
+    ChanClose = 2,
+    /// A select with two or more cases begins.
+    Select = 3,
+    /// A goroutine is about to park.
+    Park = 4,
+    /// A goroutine is made runnable by another one or by the runtime.
+    Ready = 5,
+    /// A goroutine was created.
+    Create = 6,
+    /// A goroutine exits.
+    Exit = 7,
+}
+
+/// Number of [`Hook`]s.
+pub const HOOK_COUNT: usize = 8;
+
+impl Hook {
+    /// All hooks, in the order of their ids.
+    pub const ALL: [Hook; HOOK_COUNT] = [
+        Hook::ChanSend,
+        Hook::ChanRecv,
+        Hook::ChanClose,
+        Hook::Select,
+        Hook::Park,
+        Hook::Ready,
+        Hook::Create,
+        Hook::Exit,
+    ];
+
+    /// Name of the BPF program that serves this hook.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Hook::ChanSend => "chan_send",
+            Hook::ChanRecv => "chan_recv",
+            Hook::ChanClose => "chan_close",
+            Hook::Select => "select",
+            Hook::Park => "park",
+            Hook::Ready => "ready",
+            Hook::Create => "goroutine_create",
+            Hook::Exit => "goroutine_exit",
+        }
+    }
+}
+
+/// What the frame pointer register means at the probe sites of a target, so that a probe can find
+/// the caller's return address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FrameState {
+    /// Do not read frames: sites are reported as 0.
+    Unknown = 0,
+    /// The probe sits on the `push` of the frame pointer: the register still holds the caller's
+    /// frame, the return address is on top of the stack (amd64, Go 1.21 and later).
+    AtPush = 1,
+    /// The function's own frame is built: `[fp]` is the caller's frame pointer, `[fp + 8]` the
+    /// return address (arm64, and amd64 of Go 1.19).
+    Built = 2,
+}
+
+/// Offsets (bytes) and switches of one target, read by every probe.
+///
+/// An offset that the target's runtime does not have is [`ABSENT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TargetConfig {
+    /// Thread group id as the kernel's initial pid namespace numbers it; 0 is an unused slot.
+    pub tgid: u32,
+    /// A [`FrameState`].
+    pub frame: u32,
+    /// `g.m`.
+    pub g_m: u32,
+    /// `g.goid`.
+    pub g_goid: u32,
+    /// `g.parentGoid` (Go 1.21 and later).
+    pub g_parent_goid: u32,
+    /// `g.gopc`: return address in the function that ran the `go` statement.
+    pub g_gopc: u32,
+    /// `g.startpc`: entry of the goroutine's function.
+    pub g_startpc: u32,
+    /// `g.waitreason` (one byte).
+    pub g_waitreason: u32,
+    /// `m.curg`.
+    pub m_curg: u32,
+    /// `hchan.qcount` (8 bytes).
+    pub hchan_qcount: u32,
+    /// `hchan.dataqsiz` (8 bytes).
+    pub hchan_dataqsiz: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
+/// Per-CPU counters, one entry a CPU, all monotonic since load.
+///
+/// Updated with atomic additions: uprobe programs can be preempted by another one on the same CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct CpuCounters {
+    /// Records attempted: the `seq` that the next record of this CPU gets.
+    pub attempted: u64,
+    /// Records that could not be reserved. Their `seq` never appears in the ring.
+    pub lost: u64,
+    /// Hits of each hook, indexed by [`Hook`].
+    pub hits: [u64; HOOK_COUNT],
+}
+
+/// The kind of a record, which tells its size and payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// [`ChanRecord`]: a send begins.
+    ChanSend = 1,
+    /// [`ChanRecord`]: a receive begins.
+    ChanRecv = 2,
+    /// [`ChanRecord`]: a close.
+    ChanClose = 3,
+    /// [`SelectRecord`]: a select begins.
+    Select = 4,
+    /// [`SelectMoreRecord`]: further cases of the select of the same goroutine just before.
+    SelectMore = 5,
+    /// [`ParkRecord`].
+    Park = 6,
+    /// [`ReadyRecord`].
+    Ready = 7,
+    /// [`CreateRecord`].
+    Create = 8,
+    /// [`ExitRecord`].
+    Exit = 9,
+}
+
+impl Kind {
+    /// The kind with this wire value.
+    pub const fn from_wire(value: u8) -> Option<Kind> {
+        Some(match value {
+            1 => Kind::ChanSend,
+            2 => Kind::ChanRecv,
+            3 => Kind::ChanClose,
+            4 => Kind::Select,
+            5 => Kind::SelectMore,
+            6 => Kind::Park,
+            7 => Kind::Ready,
+            8 => Kind::Create,
+            9 => Kind::Exit,
+            _ => return None,
+        })
+    }
+
+    /// Size of a record of this kind in bytes, header included.
+    pub const fn size(self) -> usize {
+        match self {
+            Kind::ChanSend | Kind::ChanRecv | Kind::ChanClose => size_of::<ChanRecord>(),
+            Kind::Select => size_of::<SelectRecord>(),
+            Kind::SelectMore => size_of::<SelectMoreRecord>(),
+            Kind::Park => size_of::<ParkRecord>(),
+            Kind::Ready => size_of::<ReadyRecord>(),
+            Kind::Create => size_of::<CreateRecord>(),
+            Kind::Exit => size_of::<ExitRecord>(),
+        }
+    }
+}
+
+/// [`Header::flags`]: the operation may block (the runtime's `block` argument).
+pub const FLAG_BLOCK: u8 = 1;
+/// [`Header::flags`]: a read of the target's memory failed; the fields that depend on it are 0.
+pub const FLAG_FAULT: u8 = 2;
+/// [`Header::flags`] of a select: it has more cases than its records carry.
+pub const FLAG_TRUNCATED: u8 = 4;
+
+/// What every record begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// `bpf_ktime_get_ns`: CLOCK_MONOTONIC, nanoseconds. Go's `nanotime` is the same clock.
+    pub ktime: u64,
+    /// goid of the acting goroutine; 0 when the runtime itself acts (timers, netpoll).
+    pub goid: u64,
+    /// Low 32 bits of the per-CPU sequence number, wrapping.
+    pub seq: u32,
+    /// The CPU whose sequence this is.
+    pub cpu: u16,
+    /// A [`Kind`].
+    pub kind: u8,
+    /// `FLAG_*`.
+    pub flags: u8,
+    /// Index into the target map: the attach cookie.
+    pub slot: u32,
+    /// By kind: wait reason index of [`ParkRecord`] and [`ReadyRecord`]; `nsends | nrecvs << 16` of
+    /// [`SelectRecord`]; index of the first case of [`SelectMoreRecord`].
+    pub aux: u32,
+}
+
+/// A channel operation begins, or a close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ChanRecord {
+    /// The common part.
+    pub header: Header,
+    /// Address of the hchan; 0 for a nil channel.
+    pub chan: u64,
+    /// Return address in the code that asked for the operation, 0 if not known.
+    pub pc: u64,
+    /// `hchan.qcount` when the operation began, saturated; not read under the channel's lock.
+    pub qcount: u32,
+    /// `hchan.dataqsiz`, saturated.
+    pub dataqsiz: u32,
+}
+
+/// Channels that a [`SelectRecord`] carries.
+pub const SELECT_CASES: usize = 3;
+/// Channels that a [`SelectMoreRecord`] carries.
+pub const SELECT_MORE_CASES: usize = 4;
+/// Cases that one select reports at most; beyond it is [`FLAG_TRUNCATED`].
+pub const SELECT_MAX_CASES: usize = SELECT_CASES + 5 * SELECT_MORE_CASES;
+
+/// A select begins. Send cases come first, then receive cases, as the runtime holds them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SelectRecord {
+    /// The common part.
+    pub header: Header,
+    /// Return address in the code that selects, 0 if not known.
+    pub pc: u64,
+    /// Addresses of the first channels (0 for nil channels and unused entries).
+    pub chans: [u64; SELECT_CASES],
+}
+
+/// Further cases of a select.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SelectMoreRecord {
+    /// The common part.
+    pub header: Header,
+    /// Addresses of the channels (0 for nil channels and unused entries).
+    pub chans: [u64; SELECT_MORE_CASES],
+}
+
+/// The acting goroutine is about to park.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ParkRecord {
+    /// The common part; `aux` is the wait reason's index.
+    pub header: Header,
+    /// The `lock` argument: its meaning depends on the reason.
+    pub lock: u64,
+}
+
+/// The acting goroutine makes another one runnable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReadyRecord {
+    /// The common part; `aux` is the woken goroutine's wait reason index.
+    pub header: Header,
+    /// goid of the goroutine that was made runnable.
+    pub woken: u64,
+}
+
+/// The acting goroutine created another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct CreateRecord {
+    /// The common part.
+    pub header: Header,
+    /// goid of the new goroutine.
+    pub child: u64,
+    /// Address of its g.
+    pub g: u64,
+    /// Entry of its function.
+    pub startpc: u64,
+    /// Return address of the `go` statement.
+    pub gopc: u64,
+}
+
+/// The acting goroutine exits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExitRecord {
+    /// The common part.
+    pub header: Header,
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 32);
+    assert!(size_of::<ChanRecord>() == 56);
+    assert!(size_of::<SelectRecord>() == 64);
+    assert!(size_of::<SelectMoreRecord>() == 64);
+    assert!(size_of::<ParkRecord>() == 40);
+    assert!(size_of::<ReadyRecord>() == 40);
+    assert!(size_of::<CreateRecord>() == 64);
+    assert!(size_of::<ExitRecord>() == 32);
+    assert!(size_of::<TargetConfig>() == 48);
+    assert!(size_of::<CpuCounters>() == 16 + 8 * HOOK_COUNT);
+    assert!(offset_of!(Header, kind) == 22);
+    assert!(Hook::ALL[HOOK_COUNT - 1] as usize == HOOK_COUNT - 1);
+};

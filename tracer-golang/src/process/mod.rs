@@ -1,0 +1,3 @@
+//! What the process says.
+
+pub mod memory;

@@ -1,0 +1,94 @@
+//! What the probes said, decoded: the addresses are the target's, the reasons are named.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
+use crate::wait::{WaitObject, WaitReason};
+
+/// Something that happened in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When the probe fired.
+    pub at: Ktime,
+    /// Who acted; `Goid(0)` when the runtime did on nobody's behalf.
+    pub actor: Goid,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Fill of a channel's buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// Buffered elements.
+    pub len: u32,
+    /// Capacity.
+    pub cap: u32,
+}
+
+/// The kinds of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventKind {
+    /// A send begins.
+    SendBegin(ChanOp),
+    /// A receive begins.
+    ReceiveBegin(ChanOp),
+    /// A channel is closed.
+    Close(ChanOp),
+    /// A select with two or more cases begins.
+    SelectBegin {
+        /// Its cases: sends first, then receives. Nil channels are left out.
+        cases: Box<[WaitObject]>,
+        /// Whether it has no default case.
+        blocking: bool,
+        /// Whether there were more cases than the record could carry.
+        truncated: bool,
+        /// Where.
+        site: Option<Pc>,
+    },
+    /// The actor is about to park. It may still not park: the runtime can refuse.
+    Park {
+        /// Why.
+        reason: WaitReason,
+        /// On what, if the event tells: a select's objects are those of its `SelectBegin`, a
+        /// semaphore's address is found in memory.
+        object: Option<WaitObject>,
+    },
+    /// The actor made `woken` runnable.
+    Ready {
+        /// Who was made runnable.
+        woken: Goid,
+        /// From which wait.
+        reason: WaitReason,
+    },
+    /// The actor created `child`.
+    Create {
+        /// The new goroutine.
+        child: Goid,
+        /// Its g.
+        gaddr: GAddr,
+        /// Entry of its function.
+        start: Pc,
+        /// The `go` statement.
+        site: Option<Pc>,
+    },
+    /// The actor exits.
+    Exit,
+    /// `count` records between the one before and `at` never arrived. `actor` means nothing.
+    Lost {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A send, receive or close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChanOp {
+    /// The channel; `None` for a nil channel.
+    pub chan: Option<ChanAddr>,
+    /// Whether it may block. A select with one case and a default does not.
+    pub blocking: bool,
+    /// Where it was asked for.
+    pub site: Option<Pc>,
+    /// The buffer's fill as the operation began, not read under the lock. `None` if unreadable.
+    pub fill: Option<Fill>,
+}

@@ -1,0 +1,17 @@
+//! The domain of gotrace, pure: goroutines, channels, what waits for what, and the verdicts that
+//! follow. No I/O, no clock, no threads, no unsafe. Time enters as a field of an event or of an
+//! observation, so everything here can be replayed.
+//!
+//! - [`ids`]: names for things that look alike.
+//! - [`wait`]: why and on what a goroutine waits.
+//! - [`symbol`]: program counters and what they mean.
+//! - [`snapshot`]: what a read of the target's memory saw.
+//! - [`event`]: what the probes said.
+
+#![forbid(unsafe_code)]
+
+pub mod event;
+pub mod ids;
+pub mod snapshot;
+pub mod symbol;
+pub mod wait;

@@ -1,0 +1,229 @@
+//! What one read of the target's memory saw, without stopping it. Every entity carries the time
+//! before which its fields were read, so that it can be joined with events.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
+use crate::wait::{Wait, WaitObject};
+
+/// A goroutine's state, by the runtime's own names (`runtime._Gidle` and so on).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Just allocated.
+    Idle,
+    /// On a run queue.
+    Runnable,
+    /// On a thread, executing.
+    Running,
+    /// In a system or cgo call.
+    Syscall,
+    /// Parked.
+    Waiting,
+    /// Ended. Snapshots leave such a g out.
+    Dead,
+    /// Its stack is being moved.
+    Copystack,
+    /// Stopped itself for a scan.
+    Preempted,
+    /// Waiting, and found leaked by the runtime itself (Go 1.26 and later).
+    Leaked,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [State; 9] = [
+        State::Idle,
+        State::Runnable,
+        State::Running,
+        State::Syscall,
+        State::Waiting,
+        State::Dead,
+        State::Copystack,
+        State::Preempted,
+        State::Leaked,
+    ];
+
+    /// The runtime's name in lower case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Runnable => "runnable",
+            State::Running => "running",
+            State::Syscall => "syscall",
+            State::Waiting => "waiting",
+            State::Dead => "dead",
+            State::Copystack => "copystack",
+            State::Preempted => "preempted",
+            State::Leaked => "leaked",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Index into [`Snapshot::stacks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StackId(pub u32);
+
+/// Everything that one read saw.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Kernel time before the first read.
+    pub started: Ktime,
+    /// Kernel time after the last read.
+    pub finished: Ktime,
+    /// Every live goroutine, the runtime's own included, by address of its g in `allgs`' order.
+    pub goroutines: Vec<Goroutine>,
+    /// Every channel that a goroutine waits on, or that the read was asked to look for.
+    pub channels: Vec<Channel>,
+    /// Distinct stacks, innermost frame first.
+    pub stacks: Vec<Box<[Pc]>>,
+    /// Goroutines or channels that were read more than once, since they changed meanwhile.
+    pub reread: u64,
+    /// Goroutines and channels that still changed after the last attempt.
+    pub moving: u64,
+    /// Items that could not be read, each with what failed.
+    pub errors: Vec<String>,
+    /// Who can reach what, where the read was asked to find out.
+    pub reachability: Option<Reachability>,
+}
+
+/// One goroutine as read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Goroutine {
+    /// Kernel time before its fields were read for the last time.
+    pub at: Ktime,
+    /// Its id.
+    pub goid: Goid,
+    /// Its g.
+    pub gaddr: GAddr,
+    /// Its state, scan bit removed.
+    pub state: State,
+    /// Why and on what it waits, if it does.
+    pub wait: Option<Wait>,
+    /// Whether it is the runtime's own, as the runtime itself decides.
+    pub system: bool,
+    /// Who created it (Go 1.21 and later).
+    pub parent: Option<Goid>,
+    /// The `go` statement.
+    pub created_at: Option<Pc>,
+    /// Entry of its function.
+    pub start: Option<Pc>,
+    /// Its stack: exact if it waits or is in a system call and did not move, else the last known.
+    pub stack: Option<StackId>,
+    /// Its pprof labels.
+    pub labels: Vec<(Box<str>, Box<str>)>,
+    /// It changed under every read: the fields may not belong together.
+    pub moving: bool,
+}
+
+/// A value in a channel's buffer, or the one that a blocked sender holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Value {
+    /// Decoded by the runtime's type data.
+    Decoded(serde_json::Value),
+    /// Not shown on request; the size in bytes.
+    Redacted(u64),
+    /// Why it could not be read.
+    Unreadable(String),
+}
+
+/// A goroutine in a channel's wait queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiter {
+    /// Who waits.
+    pub goid: Goid,
+    /// Whether it does so in a select.
+    pub select: bool,
+    /// The value that a sender holds out; `None` for a receiver or when values were not asked for.
+    pub value: Option<Value>,
+}
+
+/// One channel as read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Kernel time before its fields were read for the last time.
+    pub at: Ktime,
+    /// The hchan.
+    pub addr: ChanAddr,
+    /// Type of its elements as Go spells it, e.g. `*main.Job`; empty if not known.
+    pub elem_type: Box<str>,
+    /// Size of an element in bytes.
+    pub elem_size: u16,
+    /// Buffered elements.
+    pub len: u64,
+    /// Capacity.
+    pub cap: u64,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// The oldest buffered values, in the order in which they will be received.
+    pub values: Vec<Value>,
+    /// Goroutines that wait to send, in order.
+    pub send_waiting: Vec<Waiter>,
+    /// Goroutines that wait to receive, in order.
+    pub recv_waiting: Vec<Waiter>,
+    /// It changed under every read: the fields may not belong together.
+    pub moving: bool,
+}
+
+/// Which waiting goroutines nothing that can still act refers to, found by a conservative mark from
+/// the roots: globals, and the stacks of goroutines that can still run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reachability {
+    /// Kernel time before the mark's first read.
+    pub started: Ktime,
+    /// Kernel time after its last read.
+    pub finished: Ktime,
+    /// Waiting goroutines that no root reaches: nothing that can still run can end their wait.
+    pub unreached: Vec<Goid>,
+    /// Which of the unreached goroutines can get at what the others wait on.
+    pub holders: Vec<Holder>,
+    /// User goroutines that were running meanwhile: their registers are not in memory, so what they
+    /// hold is not known for sure.
+    pub running: Vec<Goid>,
+    /// What could not be read; if not empty, nothing is proven.
+    pub errors: Vec<String>,
+}
+
+/// A goroutine that refers to an object on which another one waits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Holder {
+    /// What is waited on.
+    pub object: WaitTarget,
+    /// Who refers to it.
+    pub goid: Goid,
+    /// How: the address of the slot in its stack, then each heap object on the way, then the object.
+    pub path: Vec<Addr>,
+    /// Index of the frame in the goroutine's stack (physical frames, innermost is 0) that holds the
+    /// slot, if known.
+    pub frame: Option<u32>,
+}
+
+/// The identity of what is waited on, whichever side waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WaitTarget(pub Addr);
+
+impl From<WaitObject> for WaitTarget {
+    fn from(object: WaitObject) -> WaitTarget {
+        WaitTarget(match object {
+            WaitObject::Chan { chan, .. } => Addr(chan.0),
+            WaitObject::Semaphore(addr) | WaitObject::Cond(addr) | WaitObject::Netpoll(addr) => {
+                addr
+            }
+        })
+    }
+}
+
+impl From<ChanAddr> for WaitTarget {
+    fn from(chan: ChanAddr) -> WaitTarget {
+        WaitTarget(Addr(chan.0))
+    }
+}

@@ -1,0 +1,27 @@
+//! What program counters mean, without knowing how that is found out.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Pc;
+
+/// One logical frame: a function, or a function inlined into it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Frame {
+    /// The full name as the Go linker knows it, e.g. `main.(*pool).run.func1`.
+    pub function: Arc<str>,
+    /// Source file as compiled in.
+    pub file: Arc<str>,
+    /// Line in it, from 1; 0 if not known.
+    pub line: u32,
+    /// Whether this frame was inlined into the one after it.
+    pub inlined: bool,
+}
+
+/// Turns a [`Pc`] into frames: a live binary does, and so does the dictionary of a recording.
+pub trait Symbolizer {
+    /// The frames at `pc`, innermost first: inlined ones, then the function itself. Empty if `pc`
+    /// is in no known function.
+    fn frames(&self, pc: Pc) -> Arc<[Frame]>;
+}
