@@ -73,7 +73,8 @@ pub enum EventKind {
     },
     /// The actor exits.
     Exit,
-    /// `count` records between the one before and `at` never arrived. `actor` means nothing.
+    /// `count` records between the one before and `at` never arrived. `actor` means nothing. A
+    /// count of 0 is a gap of unknown size: the probes were off until `at`.
     Lost {
         /// How many.
         count: u64,

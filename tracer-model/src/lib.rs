@@ -7,11 +7,19 @@
 //! - [`symbol`]: program counters and what they mean.
 //! - [`snapshot`]: what a read of the target's memory saw.
 //! - [`event`]: what the probes said.
+//! - [`order`]: puts events into the order of their time.
+//! - [`world`]: every goroutine and channel, as events and snapshots build it.
+//! - [`detect`]: deadlocks and leaks, with how sure and why.
+//! - [`query`]: filters, groups and orders of goroutines.
 
 #![forbid(unsafe_code)]
 
+pub mod detect;
 pub mod event;
 pub mod ids;
+pub mod order;
+pub mod query;
 pub mod snapshot;
 pub mod symbol;
 pub mod wait;
+pub mod world;

@@ -227,3 +227,13 @@ impl From<ChanAddr> for WaitTarget {
         WaitTarget(Addr(chan.0))
     }
 }
+
+impl Snapshot {
+    /// A goroutine's stack, innermost frame first; empty if it is not known.
+    pub fn stack(&self, goroutine: &Goroutine) -> &[Pc] {
+        goroutine
+            .stack
+            .and_then(|StackId(index)| self.stacks.get(index as usize))
+            .map_or(&[], |stack| stack)
+    }
+}

@@ -25,3 +25,29 @@ pub trait Symbolizer {
     /// is in no known function.
     fn frames(&self, pc: Pc) -> Arc<[Frame]>;
 }
+
+impl Frame {
+    /// Whether the function is of the runtime or of what the standard library builds blocking
+    /// operations from, so that a person who asks where a goroutine waits means its caller.
+    pub fn is_plumbing(&self) -> bool {
+        ["runtime.", "sync.", "internal/", "time.Sleep"]
+            .iter()
+            .any(|prefix| self.function.starts_with(prefix))
+    }
+}
+
+/// The first of `stack` (innermost first) that is in code of the user, inlined or not.
+pub fn user_site(stack: &[Pc], symbolizer: &dyn Symbolizer) -> Option<Pc> {
+    stack.iter().copied().find(|&pc| {
+        let frames = symbolizer.frames(pc);
+        frames.iter().any(|frame| !frame.is_plumbing())
+    })
+}
+
+/// The innermost frame of `stack` (innermost first) that is in code of the user: where it waits.
+pub fn user_frame(stack: &[Pc], symbolizer: &dyn Symbolizer) -> Option<Frame> {
+    stack.iter().find_map(|&pc| {
+        let frames = symbolizer.frames(pc);
+        frames.iter().find(|frame| !frame.is_plumbing()).cloned()
+    })
+}

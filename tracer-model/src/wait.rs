@@ -37,6 +37,22 @@ pub enum WaitKind {
 }
 
 impl WaitKind {
+    /// Every kind.
+    pub const ALL: [WaitKind; 12] = [
+        WaitKind::Chan,
+        WaitKind::Select,
+        WaitKind::Mutex,
+        WaitKind::RwMutex,
+        WaitKind::WaitGroup,
+        WaitKind::Cond,
+        WaitKind::Semaphore,
+        WaitKind::Netpoll,
+        WaitKind::Timer,
+        WaitKind::Sleep,
+        WaitKind::Gc,
+        WaitKind::Runtime,
+    ];
+
     /// Whether only another goroutine's action can end such a wait. Sleeping, the network, timers
     /// and the runtime's own business end by themselves or from outside the process.
     pub const fn ends_only_by_goroutine(self) -> bool {

@@ -1,0 +1,107 @@
+//! A finding as a value: what is wrong, how sure, and why.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Goid, Pc};
+use crate::wait::{WaitObject, WaitReason};
+
+/// Names a finding, the same in every pass that finds it again: a deadlock by the goroutines of its
+/// cycle, a leak by where its goroutines are stuck.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FindingId(pub Arc<str>);
+
+impl fmt::Display for FindingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingKind {
+    /// Goroutines wait for one another in a circle.
+    Deadlock,
+    /// Goroutines wait for what nothing can bring about any more.
+    Leak,
+}
+
+impl FindingKind {
+    /// As the JSON contract spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FindingKind::Deadlock => "deadlock",
+            FindingKind::Leak => "leak",
+        }
+    }
+}
+
+/// How sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Part of the memory could not be read, or it is not known on what the goroutine waits.
+    Suspect,
+    /// Nothing that can run was seen to refer to it, but in one pass only, or while user goroutines
+    /// were running, whose registers cannot be read.
+    Likely,
+    /// Two consecutive passes agree, the goroutine did not move between them, and neither had
+    /// anything that it could not see.
+    Proven,
+}
+
+impl Verdict {
+    /// As the JSON contract spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Suspect => "suspect",
+            Verdict::Likely => "likely",
+            Verdict::Proven => "proven",
+        }
+    }
+}
+
+/// One step of a chain: who waits on what, and who could end that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Who waits.
+    pub goid: Goid,
+    /// Why, in the runtime's words.
+    pub reason: WaitReason,
+    /// On what; of a select the case by which the chain goes on. `None` if it waits on nothing (a
+    /// nil channel, a select without cases) or if it is not known.
+    pub waits_on: Option<WaitObject>,
+    /// The goroutines that refer to it and are not waiting for the same: they alone could end the
+    /// wait, and they are stuck too. Ascending.
+    pub held_by: Vec<Goid>,
+    /// Where, in the user's code.
+    pub site: Option<Pc>,
+}
+
+/// Something that is wrong in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its name.
+    pub id: FindingId,
+    /// What.
+    pub kind: FindingKind,
+    /// How sure; it holds for each of `goroutines`.
+    pub verdict: Verdict,
+    /// Who is stuck, ascending. Of a deadlock those that wait for one another; those that merely
+    /// wait for a deadlock are leaks of their own, with `caused_by`.
+    pub goroutines: Vec<Goid>,
+    /// Goroutines stuck in the same way of which the verdict is not that sure yet, ascending.
+    pub unconfirmed: Vec<Goid>,
+    /// Of a deadlock the shortest cycle: the last one's object is held by the first one. Of a leak
+    /// the way from its first goroutine to the cause, as far as there is one.
+    pub chain: Vec<Link>,
+    /// The deadlock that a leak's goroutines wait for.
+    pub caused_by: Option<FindingId>,
+    /// In one sentence.
+    pub reason: String,
+    /// What was seen, a sentence each.
+    pub evidence: Vec<String>,
+}

@@ -1,0 +1,557 @@
+//! Detectors: from snapshots to findings.
+//!
+//! A snapshot with [`Reachability`] says which waiting goroutines nothing alive refers to: no
+//! global, and no goroutine that can still run. They can never run again. This module says what
+//! follows: which of them wait for one another (a deadlock), which are leaked and behind what, and
+//! how sure that is.
+//!
+//! **Who counts as stuck.** The mark read a heap that was changing, so it is not taken at its word.
+//! A goroutine that it did not reach but that shows a sign of life (it is not waiting, it changed
+//! while it was read, it waits for what ends by itself, an event tells that it acted since) is
+//! alive, and so is everything that it could wake, and so on. In addition, who waits on a nil
+//! channel or in a select without cases is stuck whatever the mark says; the main goroutine in
+//! `select {}` is so on purpose and is not reported.
+//!
+//! **How sure.** See [`Verdict`]. Proof takes two consecutive passes ([`Detector`] keeps the last
+//! one) with the goroutine unmoved in between: same reason and objects, same stack, and no event by
+//! it or for it. A wait that is forever by itself needs no mark, hence no clean one.
+//!
+//! **What is one finding.** A deadlock is one strongly connected part of the wait-for graph,
+//! explained by its shortest cycle. Whoever merely waits for a deadlocked goroutine is no part of
+//! it, since breaking the cycle frees it; such victims, possibly many, are leaks with `caused_by`.
+//! Leaks are grouped by stack: one finding for all that are stuck in the same place behind the same
+//! cause.
+
+mod finding;
+mod graph;
+mod log;
+mod text;
+
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+
+use crate::ids::{Goid, Ktime, Pc};
+use crate::snapshot::{Goroutine, Reachability, Snapshot, State, WaitTarget};
+use crate::symbol::{Symbolizer, user_site};
+use crate::wait::{WaitObject, WaitReason};
+use crate::world::World;
+
+pub use finding::{Finding, FindingId, FindingKind, Link, Verdict};
+pub use log::{Changes, FindingLog, Tracked};
+
+use graph::{Graph, Node, Step};
+use text::Words;
+
+/// The main goroutine's id.
+const MAIN: Goid = Goid(1);
+/// How many references of each link the evidence names.
+const REFERENCES: usize = 3;
+/// Of how many links the evidence names references.
+const LINKS_WITH_REFERENCES: usize = 8;
+/// How many goids a deadlock's id spells out.
+const SPELLED: usize = 4;
+
+/// Finds deadlocks and leaks, pass by pass.
+#[derive(Debug, Default)]
+pub struct Detector {
+    last: Option<Pass>,
+}
+
+/// What the next pass needs to know of this one.
+#[derive(Debug)]
+struct Pass {
+    started: Ktime,
+    finished: Ktime,
+    /// Whether the mark saw everything.
+    clean: bool,
+    sightings: FxHashMap<Goid, Sighting>,
+}
+
+/// How a stuck goroutine looked.
+#[derive(Debug)]
+struct Sighting {
+    at: Ktime,
+    reason: WaitReason,
+    objects: Box<[WaitObject]>,
+    stack: Option<Box<[Pc]>>,
+    since: Option<Ktime>,
+}
+
+impl Detector {
+    /// A detector that has seen nothing yet.
+    pub fn new() -> Detector {
+        Detector::default()
+    }
+
+    /// What a snapshot shows, in the light of the one before. Without [`Snapshot::reachability`]
+    /// there is nothing to say, and the pass does not count as one.
+    ///
+    /// `world`, if events were traced, tells who acted between the passes and since.
+    pub fn pass(
+        &mut self,
+        snapshot: &Snapshot,
+        world: Option<&World>,
+        symbolizer: &dyn Symbolizer,
+    ) -> Vec<Finding> {
+        let Some(reachability) = &snapshot.reachability else {
+            return Vec::new();
+        };
+        let stuck = stuck(snapshot, reachability, world);
+        let pass = Pass::new(snapshot, reachability, &stuck);
+        let last = self.last.take();
+        // The same snapshot again, or an overlapping one, confirms nothing.
+        let last = last.filter(|last| last.finished <= pass.started);
+        let report = Report {
+            snapshot,
+            reachability,
+            world,
+            symbolizer,
+            last: last.as_ref(),
+            pass: &pass,
+            graph: Graph::new(stuck, &reachability.holders),
+            words: Words::new(snapshot),
+        };
+        let findings = report.findings();
+        self.last = Some(pass);
+        findings
+    }
+}
+
+/// The goroutines that can never run again, as far as this snapshot tells.
+fn stuck<'s>(
+    snapshot: &'s Snapshot,
+    reachability: &Reachability,
+    world: Option<&World>,
+) -> Vec<&'s Goroutine> {
+    let unreached: FxHashSet<Goid> = reachability.unreached.iter().copied().collect();
+    let mut candidates: FxHashMap<Goid, &Goroutine> = FxHashMap::default();
+    for goroutine in &snapshot.goroutines {
+        let doomed = unreached.contains(&goroutine.goid) || waits_forever(goroutine);
+        if doomed && !shows_life(goroutine, world) {
+            candidates.insert(goroutine.goid, goroutine);
+        }
+    }
+    // Who is unreached and no candidate is alive, and may wake whom it can get at.
+    let mut alive: Vec<Goid> = unreached
+        .iter()
+        .copied()
+        .filter(|goid| !candidates.contains_key(goid))
+        .collect();
+    let mut holds: FxHashMap<Goid, Vec<WaitTarget>> = FxHashMap::default();
+    for holder in &reachability.holders {
+        holds.entry(holder.goid).or_default().push(holder.object);
+    }
+    let mut waiters: FxHashMap<WaitTarget, Vec<Goid>> = FxHashMap::default();
+    for goroutine in candidates.values() {
+        for &object in objects(goroutine) {
+            let waiting = waiters.entry(WaitTarget::from(object)).or_default();
+            waiting.push(goroutine.goid);
+        }
+    }
+    while let Some(goid) = alive.pop() {
+        for target in holds.remove(&goid).unwrap_or_default() {
+            for woken in waiters.remove(&target).unwrap_or_default() {
+                if candidates.remove(&woken).is_some() {
+                    alive.push(woken);
+                }
+            }
+        }
+    }
+    candidates.into_values().collect()
+}
+
+fn shows_life(goroutine: &Goroutine, world: Option<&World>) -> bool {
+    let waits = matches!(goroutine.state, State::Waiting | State::Leaked)
+        && goroutine
+            .wait
+            .as_ref()
+            .is_some_and(|wait| wait.reason.kind().ends_only_by_goroutine());
+    let acted = last_event(world, goroutine.goid).is_some_and(|at| at > goroutine.at);
+    !waits || goroutine.moving || goroutine.system || acted
+}
+
+fn last_event(world: Option<&World>, goid: Goid) -> Option<Ktime> {
+    world?.goroutine(goid)?.last_event()
+}
+
+/// Whether the wait is one that nothing can end, whoever refers to what.
+fn waits_forever(goroutine: &Goroutine) -> bool {
+    goroutine.wait.as_ref().is_some_and(|wait| {
+        matches!(
+            wait.reason,
+            WaitReason::ChanSendNil | WaitReason::ChanReceiveNil | WaitReason::SelectNoCases
+        )
+    })
+}
+
+fn objects(goroutine: &Goroutine) -> &[WaitObject] {
+    goroutine
+        .wait
+        .as_ref()
+        .map_or(&[][..], |wait| &wait.objects)
+}
+
+fn stack<'s>(snapshot: &'s Snapshot, goroutine: &Goroutine) -> Option<&'s [Pc]> {
+    let id = goroutine.stack?;
+    snapshot.stacks.get(id.0 as usize).map(|stack| &**stack)
+}
+
+impl Pass {
+    fn new(snapshot: &Snapshot, reachability: &Reachability, stuck: &[&Goroutine]) -> Pass {
+        let sightings = stuck
+            .iter()
+            .filter_map(|goroutine| {
+                let wait = goroutine.wait.as_ref()?;
+                let sighting = Sighting {
+                    at: goroutine.at,
+                    reason: wait.reason,
+                    objects: wait.objects.clone(),
+                    stack: stack(snapshot, goroutine).map(Box::from),
+                    since: wait.since,
+                };
+                Some((goroutine.goid, sighting))
+            })
+            .collect();
+        Pass {
+            started: snapshot.started.min(reachability.started),
+            finished: snapshot.finished.max(reachability.finished),
+            clean: reachability.running.is_empty() && reachability.errors.is_empty(),
+            sightings,
+        }
+    }
+}
+
+impl Sighting {
+    /// Whether the goroutine is still in the wait that it was in `before`.
+    fn is_unmoved_since(&self, before: &Sighting) -> bool {
+        // The runtime notes the time of a wait late, at a garbage collection, and once.
+        let same_wait = match (before.since, self.since) {
+            (Some(before), now) => now == Some(before),
+            (None, _) => true,
+        };
+        same_wait
+            && self.reason == before.reason
+            && self.objects == before.objects
+            && self.stack.is_some()
+            && self.stack == before.stack
+    }
+}
+
+/// One pass, about to be put into words.
+struct Report<'a> {
+    snapshot: &'a Snapshot,
+    reachability: &'a Reachability,
+    world: Option<&'a World>,
+    symbolizer: &'a dyn Symbolizer,
+    last: Option<&'a Pass>,
+    pass: &'a Pass,
+    graph: Graph<'a>,
+    words: Words<'a>,
+}
+
+/// What leaks have in common that make one finding.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct LeakGroup<'a> {
+    caused_by: Option<FindingId>,
+    reason: &'static str,
+    place: Place<'a>,
+}
+
+/// Where a leaked goroutine is stuck.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Stack(&'a [Pc]),
+    /// The stack could not be read: each goroutine for itself.
+    Unknown(Goid),
+}
+
+impl Report<'_> {
+    /// Deadlocks first, then leaks, the surest and largest first.
+    fn findings(&self) -> Vec<Finding> {
+        let deadlocks: Vec<Finding> = (0..self.graph.deadlocks().len())
+            .map(|index| self.deadlock(index))
+            .collect();
+        let mut groups: BTreeMap<LeakGroup<'_>, Vec<Node>> = BTreeMap::new();
+        for node in self.graph.nodes() {
+            let goroutine = self.graph.goroutine(node);
+            let Some(wait) = &goroutine.wait else {
+                continue;
+            };
+            let on_purpose = goroutine.goid == MAIN && wait.reason == WaitReason::SelectNoCases;
+            if on_purpose || self.graph.is_deadlocked(node) {
+                continue;
+            }
+            let cause = self.graph.cause(node);
+            let group = LeakGroup {
+                caused_by: cause.map(|index| deadlocks[index].id.clone()),
+                reason: wait.reason.text(),
+                place: match stack(self.snapshot, goroutine) {
+                    Some(stack) => Place::Stack(stack),
+                    None => Place::Unknown(goroutine.goid),
+                },
+            };
+            groups.entry(group).or_default().push(node);
+        }
+        let mut leaks: Vec<Finding> = groups
+            .into_iter()
+            .map(|(group, nodes)| self.leak(group, &nodes))
+            .collect();
+        leaks.sort_by(|a, b| {
+            let surest = b.verdict.cmp(&a.verdict);
+            let largest = b.goroutines.len().cmp(&a.goroutines.len());
+            surest
+                .then(largest)
+                .then_with(|| a.goroutines.cmp(&b.goroutines))
+        });
+        let mut findings = deadlocks;
+        findings.append(&mut leaks);
+        findings
+    }
+
+    fn deadlock(&self, index: usize) -> Finding {
+        let deadlock = &self.graph.deadlocks()[index];
+        let chain = self.links(&deadlock.cycle);
+        // The cycle needs every one of its goroutines.
+        let verdict = deadlock
+            .cycle
+            .iter()
+            .map(|step| self.verdict(step.node))
+            .min()
+            .unwrap_or(Verdict::Suspect);
+        let (goroutines, unconfirmed) = self.split(&deadlock.members, verdict);
+        let mut evidence = self.references(&deadlock.cycle);
+        evidence.extend(self.circumstances(&deadlock.members));
+        Finding {
+            id: deadlock_id(&chain),
+            kind: FindingKind::Deadlock,
+            verdict,
+            goroutines,
+            unconfirmed,
+            reason: self.words.chain(&chain),
+            chain,
+            caused_by: None,
+            evidence,
+        }
+    }
+
+    fn leak(&self, group: LeakGroup<'_>, nodes: &[Node]) -> Finding {
+        let verdict = nodes
+            .iter()
+            .map(|&node| self.verdict(node))
+            .max()
+            .unwrap_or(Verdict::Suspect);
+        let (goroutines, unconfirmed) = self.split(nodes, verdict);
+        let first = nodes
+            .iter()
+            .copied()
+            .find(|&node| self.graph.goroutine(node).goid == goroutines[0])
+            .unwrap_or(nodes[0]);
+        let way = self.graph.way(first);
+        let chain = self.links(&way);
+        let mut reason = match goroutines.len() {
+            1 => String::new(),
+            many => format!("{many} goroutines are stuck in the same place, for one: "),
+        };
+        reason.push_str(&self.words.chain(&chain));
+        if let (Some(deadlock), Some(last)) = (&group.caused_by, chain.last()) {
+            reason.push_str(&format!(
+                "; goroutine {} is deadlocked ({deadlock})",
+                last.goid
+            ));
+        }
+        let mut evidence = self.references(&way);
+        evidence.extend(self.circumstances(nodes));
+        let site = chain.first().and_then(|link| link.site);
+        Finding {
+            id: group.id(site),
+            kind: FindingKind::Leak,
+            verdict,
+            goroutines,
+            unconfirmed,
+            chain,
+            caused_by: group.caused_by,
+            reason,
+            evidence,
+        }
+    }
+
+    fn verdict(&self, node: Node) -> Verdict {
+        let goroutine = self.graph.goroutine(node);
+        let forever = waits_forever(goroutine);
+        if !forever && (objects(goroutine).is_empty() || !self.reachability.errors.is_empty()) {
+            return Verdict::Suspect;
+        }
+        let Some(last) = self.last else {
+            return Verdict::Likely;
+        };
+        let clean = forever || (self.pass.clean && last.clean);
+        let goid = goroutine.goid;
+        let unmoved = match (last.sightings.get(&goid), self.pass.sightings.get(&goid)) {
+            (Some(before), Some(now)) => {
+                now.is_unmoved_since(before)
+                    && last_event(self.world, goid).is_none_or(|at| at <= before.at)
+            }
+            _ => false,
+        };
+        if clean && unmoved {
+            Verdict::Proven
+        } else {
+            Verdict::Likely
+        }
+    }
+
+    /// Those of whom `verdict` holds, and the others.
+    fn split(&self, nodes: &[Node], verdict: Verdict) -> (Vec<Goid>, Vec<Goid>) {
+        let goid = |&node: &Node| self.graph.goroutine(node).goid;
+        let (sure, unsure): (Vec<&Node>, Vec<&Node>) = nodes
+            .iter()
+            .partition(|&&node| self.verdict(node) >= verdict);
+        (
+            sure.into_iter().map(goid).collect(),
+            unsure.into_iter().map(goid).collect(),
+        )
+    }
+
+    fn links(&self, steps: &[Step]) -> Vec<Link> {
+        let link = |step: &Step| {
+            let goroutine = self.graph.goroutine(step.node);
+            let mut held_by: Vec<Goid> = step
+                .object
+                .into_iter()
+                .flat_map(|object| self.graph.holders(step.node, object))
+                .map(|holder| holder.goid)
+                .collect();
+            held_by.sort_unstable();
+            let reason = goroutine
+                .wait
+                .as_ref()
+                .map_or(WaitReason::None, |wait| wait.reason);
+            Link {
+                goid: goroutine.goid,
+                reason,
+                waits_on: step.object,
+                held_by,
+                site: stack(self.snapshot, goroutine)
+                    .and_then(|stack| user_site(stack, self.symbolizer)),
+            }
+        };
+        steps.iter().map(link).collect()
+    }
+
+    /// How those who could help refer to what is waited on.
+    fn references(&self, steps: &[Step]) -> Vec<String> {
+        let mut evidence = Vec::new();
+        for (index, step) in steps.iter().enumerate().take(LINKS_WITH_REFERENCES) {
+            let Some(object) = step.object else {
+                continue;
+            };
+            let next = steps.get(index + 1).or(steps.first());
+            let next = next.map(|step| self.graph.goroutine(step.node).goid);
+            let mut holders: Vec<_> = self.graph.holders(step.node, object).collect();
+            holders.sort_unstable_by_key(|holder| (Some(holder.goid) != next, holder.goid));
+            for holder in holders.into_iter().take(REFERENCES) {
+                evidence.push(self.words.reference(object, holder));
+            }
+        }
+        evidence
+    }
+
+    /// What speaks for the verdict, and what against a better one.
+    fn circumstances(&self, nodes: &[Node]) -> Vec<String> {
+        let mut evidence = Vec::new();
+        let mut proven = 0;
+        let mut leaked = 0;
+        let mut forever = 0;
+        for &node in nodes {
+            let goroutine = self.graph.goroutine(node);
+            proven += usize::from(self.verdict(node) == Verdict::Proven);
+            leaked += usize::from(goroutine.state == State::Leaked);
+            forever += usize::from(waits_forever(goroutine));
+        }
+        let all = nodes.len();
+        if forever < all {
+            evidence.push(
+                "no global and no goroutine that can still run refers to what they wait on"
+                    .to_owned(),
+            );
+        }
+        if let Some(last) = self.last
+            && proven > 0
+        {
+            evidence.push(format!(
+                "{proven} of {all} did not move between two passes {} ms apart",
+                self.pass.started.since(last.started) / 1_000_000
+            ));
+        }
+        if proven < all {
+            evidence.push(format!(
+                "{} of {all} still to be confirmed by a further pass",
+                all - proven
+            ));
+        }
+        if leaked > 0 {
+            evidence.push(format!(
+                "the Go runtime itself found {leaked} of {all} leaked"
+            ));
+        }
+        let Reachability {
+            started: _,
+            finished: _,
+            unreached: _,
+            holders: _,
+            running,
+            errors,
+        } = self.reachability;
+        if !running.is_empty() && forever < all {
+            evidence.push(format!(
+                "{} ran while memory was searched, and registers cannot be read",
+                text::goroutines(running)
+            ));
+        }
+        if !errors.is_empty() && forever < all {
+            evidence.push(format!(
+                "{} parts of memory could not be read, first: {}",
+                errors.len(),
+                errors[0]
+            ));
+        }
+        evidence
+    }
+}
+
+/// The goids of the cycle, those of a long one shortened.
+fn deadlock_id(cycle: &[Link]) -> FindingId {
+    let mut id = String::from("deadlock");
+    for link in cycle.iter().take(SPELLED) {
+        id.push('-');
+        id.push_str(&link.goid.to_string());
+    }
+    if cycle.len() > SPELLED {
+        let mut hasher = FxHasher::default();
+        for link in cycle {
+            link.goid.hash(&mut hasher);
+        }
+        id.push_str(&format!("-{:08x}", hasher.finish() >> 32));
+    }
+    FindingId(id.into())
+}
+
+impl LeakGroup<'_> {
+    /// The same for the same group in every pass.
+    fn id(&self, site: Option<Pc>) -> FindingId {
+        let mut hasher = FxHasher::default();
+        self.caused_by.hash(&mut hasher);
+        self.reason.hash(&mut hasher);
+        match self.place {
+            Place::Stack(stack) => stack.hash(&mut hasher),
+            Place::Unknown(goid) => goid.hash(&mut hasher),
+        }
+        let group = hasher.finish() >> 32;
+        FindingId(match site {
+            Some(site) => format!("leak-{site}-{group:08x}").into(),
+            None => format!("leak-{group:08x}").into(),
+        })
+    }
+}

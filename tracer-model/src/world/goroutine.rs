@@ -1,0 +1,594 @@
+//! What is known about one goroutine.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::event::EventKind;
+use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
+use crate::snapshot::{self, State};
+use crate::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
+
+use super::join::{Source, Stamp};
+use super::totals::{AnomalyKind, Origin};
+
+/// Number of [`WaitKind`]s.
+const WAIT_KINDS: usize = WaitKind::ALL.len();
+
+/// What was counted of one goroutine since the tracer attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// How often it parked.
+    pub parks: u64,
+    /// How often it was made runnable after a wait.
+    pub wakeups: u64,
+    /// How often it made another goroutine runnable.
+    pub wakeups_made: u64,
+    blocked: [u64; WAIT_KINDS],
+}
+
+impl Counters {
+    /// Nanoseconds that it spent in ended waits of a kind. A wait that nobody ended, as far as one
+    /// can see (the network poller), counts up to the next sign of life; one that began before the
+    /// tracer attached, or during a loss, does not count.
+    pub const fn blocked_nanos(&self, kind: WaitKind) -> u64 {
+        self.blocked[kind as usize]
+    }
+}
+
+/// Who woke a goroutine last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waker {
+    /// Who; `Goid(0)` is the runtime.
+    pub goid: Goid,
+    /// When.
+    pub at: Ktime,
+    /// From which wait.
+    pub reason: WaitReason,
+}
+
+/// A wait as the world knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitView<'w> {
+    /// The runtime's reason.
+    pub reason: WaitReason,
+    /// What can end it, as in [`Wait::objects`].
+    pub objects: &'w [WaitObject],
+    /// Since when: exact if its park was seen, else the runtime's own note, which can be later than
+    /// the truth, never earlier. `None` if not known.
+    pub since: Option<Ktime>,
+    /// Since when it was seen: the park, or the first of the reads of memory that all showed this
+    /// wait with no event in between. Where parks are traced it lasts at least since then; where
+    /// only memory is read the goroutine may have run between two reads.
+    pub seen: Ktime,
+}
+
+impl WaitView<'_> {
+    /// Since when at the latest: when it began, if that is known, else when it was first seen.
+    pub fn at_latest(self) -> Ktime {
+        self.since.map_or(self.seen, |since| since.min(self.seen))
+    }
+}
+
+/// What events told. Nothing but events changes it.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// Time of the newest event by or for the goroutine; 0 if there was none.
+    at: Ktime,
+    phase: Phase,
+    /// When it came into that phase: exact for waiting and runnable, the first proof for running.
+    since: Ktime,
+    /// Objects of the wait, or the cases of the select that has just begun. Kept for reuse.
+    objects: SmallVec<[WaitObject; 1]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No event so far.
+    Untold,
+    Running,
+    /// Running, and `objects` are the cases of the select that it has just begun.
+    Selecting,
+    Runnable,
+    Waiting(WaitReason),
+}
+
+/// What memory showed last.
+#[derive(Debug)]
+pub(super) struct Seen {
+    at: Ktime,
+    state: State,
+    wait: Option<Wait>,
+    stack: Option<Arc<[Pc]>>,
+    moving: bool,
+    /// Time of the first observation that showed this wait; all since agree, and no event came in
+    /// between.
+    wait_seen: Ktime,
+}
+
+/// A wait that has just ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// The channel and side, if it was on just one.
+    pub(super) chan: Option<(ChanAddr, Direction)>,
+    /// How long it took, if known.
+    pub(super) nanos: Option<u64>,
+}
+
+/// What an event did to a goroutine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) ended: Option<Ended>,
+    pub(super) anomaly: Option<AnomalyKind>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    goid: Goid,
+    gaddr: Option<GAddr>,
+    parent: Option<Goid>,
+    origin: Origin,
+    system: bool,
+    created: Option<Ktime>,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    told: Told,
+    seen: Option<Seen>,
+    last_site: Option<Pc>,
+    last_waker: Option<Waker>,
+    /// Knowledge older than this may be out of date, whatever else is known.
+    doubted: Ktime,
+    counters: Counters,
+}
+
+impl Entry {
+    pub(super) fn new(goid: Goid) -> Entry {
+        Entry {
+            goid,
+            gaddr: None,
+            parent: None,
+            origin: Origin::default(),
+            system: false,
+            created: None,
+            labels: Box::default(),
+            told: Told {
+                at: Ktime(0),
+                phase: Phase::Untold,
+                since: Ktime(0),
+                objects: SmallVec::new(),
+            },
+            seen: None,
+            last_site: None,
+            last_waker: None,
+            doubted: Ktime(0),
+            counters: Counters::default(),
+        }
+    }
+
+    pub(super) const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(super) fn doubt(&mut self, until: Ktime) {
+        self.doubted = self.doubted.max(until);
+    }
+
+    /// Time of the newest knowledge about its state.
+    pub(super) fn known_at(&self) -> Ktime {
+        self.told
+            .at
+            .max(self.seen.as_ref().map_or(Ktime(0), |seen| seen.at))
+    }
+
+    /// The goroutine acted: it was running then.
+    pub(super) fn act(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
+        if at < self.told.at {
+            return Effect::late();
+        }
+        let mut effect = Effect::default();
+        if let Phase::Waiting(reason) = self.told.phase {
+            let gap = lost_at.is_some_and(|lost| lost > self.told.since);
+            effect.ended = self.end_wait(at, lost_at);
+            if reason.kind().ends_only_by_goroutine() && !gap {
+                effect.anomaly = Some(AnomalyKind::ActedWhileWaiting);
+            }
+        }
+        if !matches!(self.told.phase, Phase::Running | Phase::Selecting) {
+            self.told.since = at;
+        }
+        self.told.phase = Phase::Running;
+        self.told.at = at;
+        if site.is_some() {
+            self.last_site = site;
+        }
+        effect
+    }
+
+    /// The goroutine made another one runnable.
+    pub(super) fn wake(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
+        self.counters.wakeups_made += 1;
+        self.act(at, None, lost_at)
+    }
+
+    /// The goroutine begins a select with these cases.
+    pub(super) fn select(
+        &mut self,
+        at: Ktime,
+        cases: &[WaitObject],
+        site: Option<Pc>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.told.phase = Phase::Selecting;
+            self.told.objects.clear();
+            self.told.objects.extend_from_slice(cases);
+        }
+        effect
+    }
+
+    /// The goroutine parks.
+    pub(super) fn park(
+        &mut self,
+        at: Ktime,
+        reason: WaitReason,
+        object: Option<WaitObject>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        self.counters.parks += 1;
+        // After a loss the park may be of a later select than the one that was seen.
+        let selecting =
+            self.told.phase == Phase::Selecting && lost_at.is_none_or(|lost| lost <= self.told.at);
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly == Some(AnomalyKind::Late) {
+            return effect;
+        }
+        if !(selecting && reason.kind() == WaitKind::Select) {
+            self.told.objects.clear();
+            self.told.objects.extend(object);
+        }
+        self.told.phase = Phase::Waiting(reason);
+        self.told.since = at;
+        effect
+    }
+
+    /// The goroutine was made runnable.
+    pub(super) fn ready(
+        &mut self,
+        at: Ktime,
+        waker: Goid,
+        reason: WaitReason,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        self.counters.wakeups += 1;
+        if at < self.told.at {
+            return Effect::late();
+        }
+        let gap = lost_at.is_some_and(|lost| lost > self.told.since);
+        let anomaly = match self.told.phase {
+            Phase::Untold => None,
+            _ if gap => None,
+            Phase::Running | Phase::Selecting => Some(AnomalyKind::ReadyWithoutPark),
+            Phase::Runnable => Some(AnomalyKind::ReadyTwice),
+            Phase::Waiting(parked) => {
+                (parked.kind() != reason.kind()).then_some(AnomalyKind::ReasonChanged)
+            }
+        };
+        let ended = self.end_wait(at, lost_at);
+        self.told.phase = Phase::Runnable;
+        self.told.since = at;
+        self.told.at = at;
+        self.last_waker = Some(Waker {
+            goid: waker,
+            at,
+            reason,
+        });
+        Effect { ended, anomaly }
+    }
+
+    /// The goroutine was created. What it is and where it comes from is learnt even from a late
+    /// event.
+    pub(super) fn create(
+        &mut self,
+        at: Ktime,
+        parent: Goid,
+        gaddr: GAddr,
+        origin: Origin,
+    ) -> Effect {
+        if self.created.is_some() {
+            return Effect {
+                ended: None,
+                anomaly: Some(AnomalyKind::CreatedTwice),
+            };
+        }
+        self.created = Some(at);
+        self.gaddr = Some(gaddr);
+        self.parent = (parent.0 != 0).then_some(parent);
+        self.origin = origin;
+        if at >= self.told.at {
+            self.told.phase = Phase::Runnable;
+            self.told.since = at;
+            self.told.at = at;
+        }
+        Effect::default()
+    }
+
+    /// Takes over what memory showed, unless a newer observation was there before. `state` has the
+    /// stack that belongs to `goroutine`.
+    pub(super) fn observe(
+        &mut self,
+        at: Ktime,
+        goroutine: &snapshot::Goroutine,
+        stack: Option<Arc<[Pc]>>,
+    ) {
+        let snapshot::Goroutine {
+            at: _,
+            goid: _,
+            gaddr,
+            state,
+            wait,
+            system,
+            parent,
+            created_at,
+            start,
+            stack: _,
+            labels,
+            moving,
+        } = goroutine;
+        if self.seen.as_ref().is_some_and(|seen| seen.at > at) {
+            return;
+        }
+        self.gaddr = Some(*gaddr);
+        self.system = *system;
+        self.parent = parent.or(self.parent);
+        self.origin.created_at = created_at.or(self.origin.created_at);
+        self.origin.start = start.or(self.origin.start);
+        if *self.labels != **labels {
+            self.labels = labels.as_slice().into();
+        }
+        match &mut self.seen {
+            Some(seen) => {
+                let what = |wait: &Option<Wait>| {
+                    let wait = wait.as_ref()?;
+                    Some((wait.reason, wait.objects.clone()))
+                };
+                let same = what(&seen.wait) == what(wait) && self.told.at < seen.at;
+                if !same {
+                    seen.wait_seen = at;
+                }
+                seen.at = at;
+                seen.state = *state;
+                if seen.wait != *wait {
+                    seen.wait.clone_from(wait);
+                }
+                seen.stack = stack;
+                seen.moving = *moving;
+            }
+            None => {
+                self.seen = Some(Seen {
+                    at,
+                    state: *state,
+                    wait: wait.clone(),
+                    stack,
+                    moving: *moving,
+                    wait_seen: at,
+                });
+            }
+        }
+    }
+
+    fn end_wait(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Option<Ended> {
+        let Phase::Waiting(reason) = self.told.phase else {
+            return None;
+        };
+        let since = self.told.since;
+        let nanos = lost_at
+            .is_none_or(|lost| lost <= since)
+            .then(|| at.since(since));
+        let kind = reason.kind();
+        self.counters.blocked[kind as usize] += nanos.unwrap_or(0);
+        let chan = match (kind, self.told.objects.as_slice()) {
+            (WaitKind::Chan, &[WaitObject::Chan { chan, direction }]) => Some((chan, direction)),
+            _ => None,
+        };
+        Some(Ended { chan, nanos })
+    }
+}
+
+impl Effect {
+    fn late() -> Effect {
+        Effect {
+            ended: None,
+            anomaly: Some(AnomalyKind::Late),
+        }
+    }
+}
+
+/// A goroutine in the world, as all that is known adds up.
+#[derive(Clone, Copy, Debug)]
+pub struct Goroutine<'w> {
+    entry: &'w Entry,
+    lost_at: Option<Ktime>,
+}
+
+impl<'w> Goroutine<'w> {
+    pub(super) const fn new(entry: &'w Entry, lost_at: Option<Ktime>) -> Goroutine<'w> {
+        Goroutine { entry, lost_at }
+    }
+
+    /// Its id.
+    pub const fn goid(self) -> Goid {
+        self.entry.goid
+    }
+
+    /// Its g, if known.
+    pub const fn gaddr(self) -> Option<GAddr> {
+        self.entry.gaddr
+    }
+
+    /// Who created it, if known.
+    pub const fn parent(self) -> Option<Goid> {
+        self.entry.parent
+    }
+
+    /// Its function and the `go` statement, as far as known.
+    pub const fn origin(self) -> Origin {
+        self.entry.origin
+    }
+
+    /// When it was created, if that was seen.
+    pub const fn created(self) -> Option<Ktime> {
+        self.entry.created
+    }
+
+    /// Whether it is the runtime's own; a goroutine that no snapshot showed yet counts as a user's.
+    pub const fn system(self) -> bool {
+        self.entry.system
+    }
+
+    /// Its pprof labels at the last observation.
+    pub fn labels(self) -> &'w [(Box<str>, Box<str>)] {
+        &self.entry.labels
+    }
+
+    /// What was counted of it.
+    pub const fn counters(self) -> &'w Counters {
+        &self.entry.counters
+    }
+
+    /// Where it last asked for a channel operation, if that was seen.
+    pub const fn last_site(self) -> Option<Pc> {
+        self.entry.last_site
+    }
+
+    /// Who woke it last, if that was seen.
+    pub const fn last_waker(self) -> Option<Waker> {
+        self.entry.last_waker
+    }
+
+    /// Time of the newest event by it or for it.
+    pub fn last_event(self) -> Option<Ktime> {
+        (self.entry.told.phase != Phase::Untold).then_some(self.entry.told.at)
+    }
+
+    /// From when and where its state is known.
+    pub fn known(self) -> Stamp {
+        match self.seen() {
+            Some(seen) => Stamp::memory(seen.at),
+            None => Stamp::event(self.entry.told.at),
+        }
+    }
+
+    /// If its state may have changed unseen since it was last known: the time up to which records
+    /// were lost. A newer event or observation heals it.
+    pub fn unknown_since(self) -> Option<Ktime> {
+        let doubted = self.lost_at.max(Some(self.entry.doubted))?;
+        (self.entry.known_at() < doubted).then_some(doubted)
+    }
+
+    /// Its state. Events alone do not tell running from being in a system call.
+    pub fn state(self) -> State {
+        match self.seen() {
+            Some(seen) => seen.state,
+            None => match self.entry.told.phase {
+                Phase::Untold => State::Idle,
+                Phase::Running | Phase::Selecting => State::Running,
+                Phase::Runnable => State::Runnable,
+                Phase::Waiting(_) => State::Waiting,
+            },
+        }
+    }
+
+    /// Since when it is in that state: exact for a wait or a wake-up that was seen, at the latest
+    /// for running and for what memory told of a wait. `None` if not known.
+    pub fn since(self) -> Option<Ktime> {
+        match self.seen() {
+            Some(_) => self.wait().and_then(|wait| wait.since),
+            None => (self.entry.told.phase != Phase::Untold).then_some(self.entry.told.since),
+        }
+    }
+
+    /// Why, on what and since when it waits, if it does.
+    pub fn wait(self) -> Option<WaitView<'w>> {
+        let told = &self.entry.told;
+        match self.seen() {
+            None => match told.phase {
+                Phase::Waiting(reason) => Some(WaitView {
+                    reason,
+                    objects: &told.objects,
+                    since: Some(told.since),
+                    seen: told.since,
+                }),
+                _ => None,
+            },
+            Some(seen) => {
+                let wait = seen.wait.as_ref()?;
+                let same = self.is_told_wait(wait);
+                Some(WaitView {
+                    reason: wait.reason,
+                    objects: if same && wait.objects.is_empty() {
+                        &told.objects
+                    } else {
+                        &wait.objects
+                    },
+                    since: if same { Some(told.since) } else { wait.since },
+                    seen: if same { told.since } else { seen.wait_seen },
+                })
+            }
+        }
+    }
+
+    /// Its stack, innermost frame first, if it was read and nothing happened to the goroutine
+    /// since.
+    pub fn stack(self) -> Option<&'w Arc<[Pc]>> {
+        self.seen()?.stack.as_ref()
+    }
+
+    /// The stack that was read last, and when.
+    pub fn last_stack(self) -> Option<(&'w Arc<[Pc]>, Ktime)> {
+        let seen = self.entry.seen.as_ref()?;
+        Some((seen.stack.as_ref()?, seen.at))
+    }
+
+    /// Whether its state is from a read under which it changed: the fields may not belong together.
+    pub fn moving(self) -> bool {
+        self.seen().is_some_and(|seen| seen.moving)
+    }
+
+    /// The observation, if that is the newest knowledge.
+    fn seen(self) -> Option<&'w Seen> {
+        self.entry
+            .seen
+            .as_ref()
+            .filter(|seen| Stamp::memory(seen.at) > Stamp::event(self.entry.told.at))
+    }
+
+    /// Whether what memory showed is the wait whose park was seen: nothing was heard of the
+    /// goroutine since, nothing was lost, and both agree.
+    fn is_told_wait(self, wait: &Wait) -> bool {
+        let told = &self.entry.told;
+        let agrees = match (&*told.objects, &*wait.objects) {
+            ([told], [seen]) => told == seen,
+            _ => true,
+        };
+        told.phase == Phase::Waiting(wait.reason)
+            && agrees
+            && self.lost_at.is_none_or(|lost| lost <= told.since)
+    }
+
+    /// Which source its state is from.
+    pub fn source(self) -> Source {
+        self.known().source
+    }
+}
+
+/// The code address that an event carries for its actor.
+pub(super) const fn site(kind: &EventKind) -> Option<Pc> {
+    match kind {
+        EventKind::SendBegin(op) | EventKind::ReceiveBegin(op) | EventKind::Close(op) => op.site,
+        EventKind::SelectBegin { site, .. } | EventKind::Create { site, .. } => *site,
+        EventKind::Park { .. }
+        | EventKind::Ready { .. }
+        | EventKind::Exit
+        | EventKind::Lost { .. } => None,
+    }
+}

@@ -1,0 +1,458 @@
+//! The world: every goroutine and channel of one target, as events and snapshots build it.
+//!
+//! [`World::apply`] takes what the probes said, [`World::observe`] what a read of memory showed;
+//! both in any order against each other (`join.rs` says how they become one state). The rest asks.
+//!
+//! Memory grows with the target's live goroutines, with the channels in use (idle ones beyond
+//! [`Limits::channels`] are forgotten), and with distinct code sites. Goroutines that ended are
+//! counted by origin and remembered until the next snapshot, at most [`Limits::departed`].
+
+mod channel;
+mod departed;
+mod goroutine;
+mod intern;
+mod join;
+mod query;
+mod totals;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::event::{ChanOp, Event, EventKind};
+use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
+use crate::snapshot::{Snapshot, State};
+use crate::wait::{Direction, WaitKind, WaitObject};
+
+pub use channel::{Channel, Contents, Side, Sites};
+pub use goroutine::{Counters, Goroutine, WaitView, Waker};
+pub use join::{Known, Source, Stamp};
+pub use query::{Census, Queue, QueuedWaiter, Queues};
+pub use totals::{Anomalies, AnomalyKind, Example, Origin, Totals};
+
+use departed::{Departed, Departure};
+use goroutine::{Effect, Entry};
+use intern::Interner;
+
+/// How much the world remembers of what is not in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Channels. Beyond it those that nobody waits on and that were idle longest are forgotten;
+    /// when heard of again they count as new.
+    pub channels: usize,
+    /// Goroutines that ended since the last snapshot.
+    pub departed: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            channels: 1 << 16,
+            departed: 1 << 16,
+        }
+    }
+}
+
+/// Every goroutine and channel of one target.
+#[derive(Debug)]
+pub struct World {
+    limits: Limits,
+    goroutines: FxHashMap<Goid, Entry>,
+    channels: FxHashMap<ChanAddr, Channel>,
+    next_chan: u32,
+    /// At so many channels the idle ones are looked for.
+    forget_at: usize,
+    forgotten_channels: u64,
+    departed: Departed,
+    ended: FxHashMap<Origin, u64>,
+    stacks: Interner<[Pc]>,
+    types: Interner<str>,
+    totals: Totals,
+    /// Time of the newest loss.
+    lost_at: Option<Ktime>,
+    /// Start of the newest snapshot: who is not here and was last heard of before it is gone.
+    complete_at: Option<Ktime>,
+    now: Ktime,
+}
+
+impl Default for World {
+    fn default() -> World {
+        World::new()
+    }
+}
+
+impl World {
+    /// An empty world.
+    pub fn new() -> World {
+        World::with_limits(Limits::default())
+    }
+
+    /// An empty world with limits of its own.
+    pub fn with_limits(limits: Limits) -> World {
+        World {
+            limits,
+            goroutines: FxHashMap::default(),
+            channels: FxHashMap::default(),
+            next_chan: 0,
+            forget_at: limits.channels,
+            forgotten_channels: 0,
+            departed: Departed::new(limits.departed),
+            ended: FxHashMap::default(),
+            stacks: Interner::default(),
+            types: Interner::default(),
+            totals: Totals::default(),
+            lost_at: None,
+            complete_at: None,
+            now: Ktime(0),
+        }
+    }
+
+    /// Applies one event. Events should come in the order of their time; one that does not still
+    /// counts.
+    ///
+    /// A `Lost` of 0 records is a gap of unknown size, such as probes that were off for a while.
+    pub fn apply(&mut self, event: &Event) {
+        let Event { at, actor, kind } = event;
+        let (at, actor) = (*at, *actor);
+        self.now = self.now.max(at);
+        let lost_at = self.lost_at;
+        let site = goroutine::site(kind);
+        match kind {
+            EventKind::Lost { count } => {
+                self.totals.lost += count;
+                self.totals.gaps += 1;
+                self.lost_at = lost_at.max(Some(at));
+                return;
+            }
+            EventKind::SendBegin(op) => {
+                self.totals.sends += 1;
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.operate(at, actor, op, Direction::Send);
+            }
+            EventKind::ReceiveBegin(op) => {
+                self.totals.receives += 1;
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.operate(at, actor, op, Direction::Receive);
+            }
+            EventKind::Close(op) => {
+                self.totals.closes += 1;
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                if let Some(channel) = self.channel_of(at, actor, op) {
+                    channel.count_close();
+                    channel.close(at);
+                }
+            }
+            EventKind::SelectBegin { cases, .. } => {
+                self.totals.selects += 1;
+                self.update(actor, at, |entry| entry.select(at, cases, site, lost_at));
+                for case in cases {
+                    if let WaitObject::Chan { chan, direction } = *case {
+                        let channel = self.channel_entry(chan, at);
+                        channel.touch(at);
+                        channel.side_mut(direction).select_cases += 1;
+                    }
+                }
+            }
+            EventKind::Park { reason, object } => {
+                *self.totals.parks.entry(*reason).or_insert(0) += 1;
+                self.update(actor, at, |entry| entry.park(at, *reason, *object, lost_at));
+                if let Some(WaitObject::Chan { chan, direction }) = *object
+                    && reason.kind() == WaitKind::Chan
+                {
+                    let channel = self.channel_entry(chan, at);
+                    channel.touch(at);
+                    channel.side_mut(direction).parks += 1;
+                }
+            }
+            EventKind::Ready { woken, reason } => {
+                self.totals.wakeups += 1;
+                if actor.0 == 0 {
+                    self.totals.wakeups_by_runtime += 1;
+                }
+                self.update(actor, at, |entry| entry.wake(at, lost_at));
+                self.expect_goroutine(*woken, at);
+                self.update(*woken, at, |entry| entry.ready(at, actor, *reason, lost_at));
+            }
+            EventKind::Create {
+                child,
+                gaddr,
+                start,
+                site: created_at,
+            } => {
+                self.totals.created += 1;
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.expect_goroutine(*child, at);
+                let origin = Origin {
+                    start: Some(*start),
+                    created_at: *created_at,
+                };
+                self.update(*child, at, |entry| entry.create(at, actor, *gaddr, origin));
+            }
+            EventKind::Exit => {
+                self.totals.exited += 1;
+                self.expect_goroutine(actor, at);
+                self.exit(actor, at);
+            }
+        }
+        self.totals.events += 1;
+    }
+
+    /// Takes over a complete snapshot: what it does not contain, and what nothing newer is known
+    /// of, is gone.
+    pub fn observe(&mut self, snapshot: &Snapshot) {
+        let started = snapshot.started;
+        self.now = self.now.max(snapshot.finished);
+        for goroutine in &snapshot.goroutines {
+            let at = goroutine.at.max(started);
+            if goroutine.goid.0 == 0 || goroutine.state == State::Dead {
+                continue;
+            }
+            let stack = goroutine
+                .stack
+                .and_then(|id| snapshot.stacks.get(id.0 as usize))
+                .map(|stack| self.stacks.intern(stack));
+            if let Some(entry) = self.observed_entry(goroutine.goid, at) {
+                entry.observe(at, goroutine, stack);
+            }
+        }
+        if self.complete_at <= Some(started) {
+            self.complete_at = Some(started);
+            let (departed, ended) = (&mut self.departed, &mut self.ended);
+            departed.settle(started);
+            let vanished = &mut self.totals.vanished;
+            let absence = Departure::Absence {
+                started,
+                finished: snapshot.finished,
+            };
+            self.goroutines.retain(|&goid, entry| {
+                let stays = entry.known_at() >= started;
+                if !stays {
+                    departed.insert(goid, absence);
+                    *ended.entry(entry.origin()).or_insert(0) += 1;
+                    *vanished += 1;
+                }
+                stays
+            });
+        }
+        for read in &snapshot.channels {
+            let at = read.at.max(started);
+            let known = self.channels.get(&read.addr);
+            if let Some(channel) = known
+                && !channel.matches(read)
+            {
+                if channel.last_activity() > at {
+                    continue;
+                }
+                self.channels.remove(&read.addr);
+            }
+            let elem_type =
+                (!read.elem_type.is_empty()).then(|| self.types.intern(&read.elem_type));
+            self.channel_entry(read.addr, at)
+                .observe(at, read, elem_type);
+        }
+        self.stacks.sweep();
+        self.types.sweep();
+    }
+
+    /// Time of the newest event or observation.
+    pub const fn now(&self) -> Ktime {
+        self.now
+    }
+
+    /// What was counted since the tracer attached.
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Goroutines that ended, by where they came from; those of which nothing was known under the
+    /// empty origin.
+    pub fn ended(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
+        self.ended.iter().map(|(&origin, &count)| (origin, count))
+    }
+
+    /// Channels that were forgotten since they were idle and too many.
+    pub const fn forgotten_channels(&self) -> u64 {
+        self.forgotten_channels
+    }
+
+    /// Changes the goroutine's entry, if it can still be alive, and accounts for the effect.
+    fn update(&mut self, goid: Goid, at: Ktime, change: impl FnOnce(&mut Entry) -> Effect) {
+        if goid.0 == 0 {
+            return;
+        }
+        let entry = match self.goroutines.get_mut(&goid) {
+            Some(entry) => entry,
+            None => {
+                if !self.admits(goid, at) {
+                    return;
+                }
+                self.goroutines
+                    .entry(goid)
+                    .or_insert_with(|| Entry::new(goid))
+            }
+        };
+        let Effect { ended, anomaly } = change(entry);
+        if let Some(anomaly) = anomaly {
+            self.totals.anomalies.note(anomaly, goid, at);
+        }
+        if let Some(ended) = ended
+            && let Some((chan, direction)) = ended.chan
+            && let Some(channel) = self.channels.get_mut(&chan)
+        {
+            channel.side_mut(direction).blocked_nanos += ended.nanos.unwrap_or(0);
+        }
+    }
+
+    /// Whether an event can be of a living goroutine that is not here yet.
+    fn admits(&mut self, goid: Goid, at: Ktime) -> bool {
+        match self.departed.get(goid) {
+            Some(Departure::Exit(exited)) => {
+                if at > exited {
+                    self.totals
+                        .anomalies
+                        .note(AnomalyKind::ActedAfterExit, goid, at);
+                }
+                false
+            }
+            Some(Departure::Absence { started, .. }) if at < started => false,
+            Some(Departure::Absence { finished, .. }) => {
+                // Before that it may have acted and ended before it was read.
+                if at > finished {
+                    self.totals
+                        .anomalies
+                        .note(AnomalyKind::ReturnedAfterAbsence, goid, at);
+                }
+                self.departed.remove(goid);
+                true
+            }
+            None => self.complete_at <= Some(at) && self.departed.forgotten() <= Some(at),
+        }
+    }
+
+    /// The entry that an observation is about, unless it is known to be gone.
+    fn observed_entry(&mut self, goid: Goid, at: Ktime) -> Option<&mut Entry> {
+        if !self.goroutines.contains_key(&goid) {
+            match self.departed.get(goid) {
+                Some(Departure::Exit(_)) => return None,
+                Some(Departure::Absence { started, .. }) if at < started => return None,
+                Some(Departure::Absence { .. }) => self.departed.remove(goid),
+                None if self.complete_at > Some(at) => return None,
+                None => {}
+            }
+            let mut entry = Entry::new(goid);
+            if let Some(forgotten) = self.departed.forgotten() {
+                entry.doubt(forgotten);
+            }
+            self.goroutines.insert(goid, entry);
+        }
+        self.goroutines.get_mut(&goid)
+    }
+
+    fn exit(&mut self, goid: Goid, at: Ktime) {
+        if goid.0 == 0 {
+            return;
+        }
+        match self.goroutines.remove(&goid) {
+            Some(entry) => {
+                *self.ended.entry(entry.origin()).or_insert(0) += 1;
+                self.departed.insert(goid, Departure::Exit(at));
+            }
+            None => match self.departed.get(goid) {
+                Some(Departure::Exit(_)) => {
+                    self.totals
+                        .anomalies
+                        .note(AnomalyKind::ActedAfterExit, goid, at);
+                }
+                // Counted when it was found to be gone; now that is for sure.
+                Some(Departure::Absence { .. }) => {
+                    self.departed.insert(goid, Departure::Exit(at));
+                }
+                None => {
+                    *self.ended.entry(Origin::default()).or_insert(0) += 1;
+                    self.departed.insert(goid, Departure::Exit(at));
+                }
+            },
+        }
+    }
+
+    fn expect_goroutine(&mut self, goid: Goid, at: Ktime) {
+        if goid.0 == 0 {
+            self.totals
+                .anomalies
+                .note(AnomalyKind::NobodyWoken, goid, at);
+        }
+    }
+
+    fn operate(&mut self, at: Ktime, actor: Goid, op: &ChanOp, direction: Direction) {
+        if let Some(channel) = self.channel_of(at, actor, op) {
+            channel.count_operation(direction, op.site);
+        }
+    }
+
+    /// The channel of an operation, told of its fill; none if it is nil, or if its address belongs
+    /// to another channel by now.
+    fn channel_of(&mut self, at: Ktime, actor: Goid, op: &ChanOp) -> Option<&mut Channel> {
+        let addr = op.chan?;
+        let mut fill = op.fill;
+        if let Some(read) = fill
+            && read.len > read.cap
+        {
+            self.totals
+                .anomalies
+                .note(AnomalyKind::ImpossibleFill, actor, at);
+            fill = None;
+        }
+        if let Some(fill) = fill
+            && let Some(channel) = self.channels.get(&addr)
+            && !channel.has_cap(u64::from(fill.cap))
+        {
+            if channel.last_activity() > at {
+                return None;
+            }
+            self.channels.remove(&addr);
+        }
+        let channel = self.channel_entry(addr, at);
+        channel.touch(at);
+        if let Some(fill) = fill {
+            channel.fill(at, fill);
+        }
+        Some(channel)
+    }
+
+    fn channel_entry(&mut self, addr: ChanAddr, at: Ktime) -> &mut Channel {
+        if self.channels.len() >= self.forget_at && !self.channels.contains_key(&addr) {
+            self.forget_idle_channels();
+        }
+        let next = &mut self.next_chan;
+        self.channels.entry(addr).or_insert_with(|| {
+            let id = ChanId(*next);
+            *next = next.wrapping_add(1);
+            Channel::new(id, addr, at)
+        })
+    }
+
+    /// Makes room: forgets the idle half of the channels that nobody waits on, so that the cost is
+    /// spread over as many new ones.
+    fn forget_idle_channels(&mut self) {
+        let mut waited_on = FxHashSet::default();
+        for goroutine in self.goroutines() {
+            for object in goroutine.wait().map_or(&[][..], |wait| wait.objects) {
+                if let WaitObject::Chan { chan, .. } = *object {
+                    waited_on.insert(chan);
+                }
+            }
+        }
+        let mut idle: Vec<(Ktime, ChanAddr)> = self
+            .channels
+            .values()
+            .filter(|channel| !waited_on.contains(&channel.addr()))
+            .map(|channel| (channel.last_activity(), channel.addr()))
+            .collect();
+        let surplus = idle.len().div_ceil(2);
+        idle.sort_unstable();
+        for (_, addr) in &idle[..surplus] {
+            self.channels.remove(addr);
+        }
+        self.forgotten_channels += surplus as u64;
+        // Where most are waited on, looking again soon would find nothing.
+        self.forget_at = self.limits.channels.max(2 * waited_on.len());
+    }
+}

@@ -1,0 +1,137 @@
+//! What was counted since the tracer attached.
+
+use rustc_hash::FxHashMap;
+
+use crate::ids::{Goid, Ktime, Pc};
+use crate::wait::WaitReason;
+
+/// Counts of events, each event exactly once, however late it came. Operations count as they
+/// begin: a send that blocks forever has been counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Events applied, losses not included.
+    pub events: u64,
+    /// Records that never arrived.
+    pub lost: u64,
+    /// How often records were lost or the probes were off for a while.
+    pub gaps: u64,
+    /// Sends begun, those in a select not included.
+    pub sends: u64,
+    /// Receives begun, those in a select not included.
+    pub receives: u64,
+    /// Closes begun.
+    pub closes: u64,
+    /// Selects with two or more cases begun.
+    pub selects: u64,
+    /// Parks by the runtime's reason.
+    pub parks: FxHashMap<WaitReason, u64>,
+    /// Goroutines made runnable after a wait, by whomever.
+    pub wakeups: u64,
+    /// Of these, by the runtime itself: timers, the network poller.
+    pub wakeups_by_runtime: u64,
+    /// Goroutines created.
+    pub created: u64,
+    /// Goroutines that exited.
+    pub exited: u64,
+    /// Goroutines that a snapshot no longer found and whose exit was not seen until then.
+    pub vanished: u64,
+    /// Events that contradict what was known.
+    pub anomalies: Anomalies,
+}
+
+/// Where a goroutine comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// Entry of its function.
+    pub start: Option<Pc>,
+    /// The `go` statement.
+    pub created_at: Option<Pc>,
+}
+
+macro_rules! anomalies {
+    ($($variant:ident, $name:literal, $explanation:literal;)*) => {
+        /// A transition that the runtime does not make, or that we would have seen differently.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum AnomalyKind {
+            $(#[doc = $explanation] $variant,)*
+        }
+
+        impl AnomalyKind {
+            /// Every kind.
+            pub const ALL: &'static [AnomalyKind] = &[$(AnomalyKind::$variant),*];
+
+            /// A name for machines.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(AnomalyKind::$variant => $name,)*
+                }
+            }
+
+            /// What was seen, in one sentence.
+            pub const fn explanation(self) -> &'static str {
+                match self {
+                    $(AnomalyKind::$variant => $explanation,)*
+                }
+            }
+        }
+    };
+}
+
+anomalies! {
+    Late, "late", "An event was older than one already applied to the same goroutine: it came out of order, beyond what the sorter held back.";
+    ActedWhileWaiting, "acted_while_waiting", "A goroutine acted although it waited for another goroutine and no wake-up was seen: a record is missing.";
+    ReadyWithoutPark, "ready_without_park", "A goroutine that was last seen acting was made runnable: its park is missing.";
+    ReadyTwice, "ready_twice", "A goroutine was made runnable twice without a sign that it ran in between.";
+    ReasonChanged, "reason_changed", "A goroutine was woken from another kind of wait than the one it parked for: a park is missing.";
+    CreatedTwice, "created_twice", "A goroutine was created although it had been created before.";
+    ActedAfterExit, "acted_after_exit", "A goroutine acted, or was woken, after its exit.";
+    ReturnedAfterAbsence, "returned_after_absence", "A goroutine acted although a complete snapshot did not contain it: that snapshot could not read it.";
+    NobodyWoken, "nobody_woken", "A wake-up, creation or exit was of no goroutine: the probe could not read its id.";
+    ImpossibleFill, "impossible_fill", "A channel's length was more than its capacity, so it was ignored.";
+}
+
+/// The last occurrence of an anomaly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Of which goroutine.
+    pub goid: Goid,
+    /// When.
+    pub at: Ktime,
+}
+
+/// How often each anomaly was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    counts: [u64; AnomalyKind::ALL.len()],
+    last: [Option<Example>; AnomalyKind::ALL.len()],
+}
+
+impl Anomalies {
+    /// How often this one.
+    pub const fn count(&self, kind: AnomalyKind) -> u64 {
+        self.counts[kind as usize]
+    }
+
+    /// Its last occurrence.
+    pub const fn last(&self, kind: AnomalyKind) -> Option<Example> {
+        self.last[kind as usize]
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Those that were seen at least once, with how often.
+    pub fn iter(&self) -> impl Iterator<Item = (AnomalyKind, u64)> + '_ {
+        AnomalyKind::ALL
+            .iter()
+            .map(|&kind| (kind, self.count(kind)))
+            .filter(|&(_, count)| count > 0)
+    }
+
+    pub(super) fn note(&mut self, kind: AnomalyKind, goid: Goid, at: Ktime) {
+        self.counts[kind as usize] += 1;
+        self.last[kind as usize] = Some(Example { goid, at });
+    }
+}
