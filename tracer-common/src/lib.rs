@@ -20,6 +20,9 @@ pub const MAP_TARGETS: &str = "TARGETS";
 pub const MAP_COUNTERS: &str = "COUNTERS";
 /// Name of the read-only global: ring fill in bytes from which the reader is woken.
 pub const GLOBAL_WAKEUP_BYTES: &str = "WAKEUP_BYTES";
+/// Name of the read-only global: a CPU looks at the fill as a record's sequence number has none of
+/// these bits.
+pub const GLOBAL_WAKEUP_MASK: &str = "WAKEUP_MASK";
 
 /// How many targets one loaded object can serve at once (entries of [`MAP_TARGETS`]).
 pub const MAX_TARGETS: u32 = 1024;
@@ -330,3 +333,21 @@ const _: () = {
     assert!(offset_of!(Header, kind) == 22);
     assert!(Hook::ALL[HOOK_COUNT - 1] as usize == HOOK_COUNT - 1);
 };
+
+impl TargetConfig {
+    /// A slot that no target uses: its probes count their hits and write no record.
+    pub const UNUSED: TargetConfig = TargetConfig {
+        tgid: 0,
+        frame: FrameState::Unknown as u32,
+        g_m: 0,
+        g_goid: 0,
+        g_parent_goid: ABSENT,
+        g_gopc: 0,
+        g_startpc: 0,
+        g_waitreason: 0,
+        m_curg: 0,
+        hchan_qcount: 0,
+        hchan_dataqsiz: 0,
+        reserved: 0,
+    };
+}

@@ -2,6 +2,14 @@
 
 use tracer_model::ids::Addr;
 
+mod bulk;
+mod fake;
+mod live;
+
+pub(crate) use bulk::Bulk;
+pub use fake::FakeMemory;
+pub use live::LiveMemory;
+
 /// Why bytes of the target could not be read.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum MemoryError {
@@ -42,6 +50,12 @@ pub trait TargetMemory {
         &self,
         requests: &mut [Request<'_>],
     ) -> Result<Vec<Result<(), MemoryError>>, MemoryError>;
+
+    /// Checks that this is still the memory of the same process: pids are reused, and `execve`
+    /// replaces everything.
+    fn check_alive(&self) -> Result<(), MemoryError> {
+        Ok(())
+    }
 
     /// The word at `addr`.
     fn read_u64(&self, addr: Addr) -> Result<u64, MemoryError> {

@@ -1,0 +1,365 @@
+//! Layouts of released Go versions, as data: `data/layouts.json`, extracted from the DWARF of
+//! programs that real toolchains built (`cargo xtask layouts`). It serves binaries without DWARF.
+//!
+//! The key is the full version: patch releases have moved fields (Go 1.23 and 1.24 did, in
+//! `runtime.m`). So a version that is not in the table gets a neighbour's layouts only where that is
+//! a likely guess, marked as one, for the self-check on the live target to decide.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{LayoutSource, MissingLayout, RuntimeLayout};
+
+use super::dwarf::{DwarfLayouts, DwarfSections};
+use super::elf::Elf;
+use super::{Arch, GoBinary, GoVersion, LayoutOrigin};
+
+static TABLE: LazyLock<LayoutTable> = LazyLock::new(|| {
+    LayoutTable::from_json(include_str!("../../data/layouts.json"))
+        .expect("data/layouts.json is written by LayoutTable::to_json")
+});
+
+/// Layouts by Go version and architecture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutTable {
+    /// Distinct layouts, named after the oldest version that has them.
+    layouts: BTreeMap<Key, Layouts>,
+    /// Which of them each version has.
+    versions: BTreeMap<Key, Key>,
+}
+
+/// The structs of one version, by Go name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Layouts(BTreeMap<String, StructLayout>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct StructLayout {
+    size: u32,
+    /// Offsets by path, e.g. `sched.sp`. What the version does not have is left out.
+    fields: BTreeMap<String, u32>,
+}
+
+/// Why a binary's layouts cannot become part of the table.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtractError {
+    /// Experiments and vendors' versions are no releases.
+    #[error("{0} is not a plain Go release")]
+    NotARelease(GoVersion),
+    /// Without DWARF there is nothing to extract.
+    #[error("the binary has no readable DWARF")]
+    NoDwarf,
+    /// The DWARF lacks a struct or field.
+    #[error(transparent)]
+    Missing(#[from] MissingLayout),
+}
+
+impl LayoutTable {
+    /// Reads a table.
+    ///
+    /// # Errors
+    /// If it is not of the form that [`LayoutTable::to_json`] writes.
+    pub fn from_json(json: &str) -> serde_json::Result<LayoutTable> {
+        serde_json::from_str(json)
+    }
+
+    /// Writes the table, in a stable order.
+    ///
+    /// # Panics
+    /// Never: its keys are texts.
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("a table of texts and numbers");
+        json.push('\n');
+        json
+    }
+
+    /// Adds what a binary's DWARF says about its Go version, in place of what was known of it.
+    ///
+    /// # Errors
+    /// If the version is no release or the DWARF lacks something that [`RuntimeLayout`] asks for.
+    pub fn add(&mut self, binary: &GoBinary) -> Result<(), ExtractError> {
+        let version = binary.go_version();
+        if !version.is_plain_release() {
+            return Err(ExtractError::NotARelease(version.clone()));
+        }
+        self.insert(Key::new(version, binary.arch()), extract(&binary.elf)?);
+        Ok(())
+    }
+
+    /// The versions in the table, e.g. `go1.27.3/amd64`, by version.
+    pub fn versions(&self) -> impl Iterator<Item = &str> {
+        self.versions.keys().map(|key| key.text.as_str())
+    }
+
+    fn insert(&mut self, key: Key, layouts: Layouts) {
+        // All anew, so that names and sharing do not depend on the order of insertion.
+        let mut all: BTreeMap<Key, Layouts> = self
+            .versions
+            .iter()
+            .filter_map(|(key, name)| Some((key.clone(), self.layouts.get(name)?.clone())))
+            .collect();
+        all.insert(key, layouts);
+        *self = LayoutTable::default();
+        for (key, layouts) in all {
+            let same = self.layouts.iter().find(|(_, known)| **known == layouts);
+            let name = match same {
+                Some((name, _)) => name.clone(),
+                None => {
+                    self.layouts.insert(key.clone(), layouts);
+                    key.clone()
+                }
+            };
+            self.versions.insert(key, name);
+        }
+    }
+
+    fn get(&self, key: &Key) -> Option<&Layouts> {
+        self.layouts.get(self.versions.get(key)?)
+    }
+
+    /// Which entry to use for a version, and how it relates to it.
+    fn choose(&self, version: &GoVersion, arch: Arch) -> Option<(&Key, Choice)> {
+        let exact = Key::new(version, arch);
+        if let Some((key, _)) = self.versions.get_key_value(&exact) {
+            return Some(match version.is_plain_release() {
+                true => (key, Choice::Exact),
+                false => (key, Choice::Nearest),
+            });
+        }
+        let known = || {
+            self.versions
+                .iter()
+                .filter(|(key, _)| key.arch == arch.name())
+        };
+        let siblings: Vec<_> = known()
+            .filter(|(key, _)| key.release() == exact.release())
+            .collect();
+        let below = siblings.iter().rfind(|(key, _)| key.number < exact.number);
+        let above = siblings.iter().find(|(key, _)| key.number > exact.number);
+        match (below, above) {
+            // A later patch release than we know.
+            (Some((key, _)), None) => Some((key, Choice::Nearest)),
+            // Nothing moved from the release before to the one after.
+            (Some((key, name)), Some((_, other))) if name == other => Some((key, Choice::Nearest)),
+            // Nothing moved in any later patch release.
+            (None, Some((key, name))) if siblings.iter().all(|(_, other)| other == name) => {
+                Some((key, Choice::Nearest))
+            }
+            (None, None) => {
+                let (newest, _) = known().next_back()?;
+                (newest.release() < exact.release()).then_some((newest, Choice::Newest))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// How a table's entry relates to the version that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Exact,
+    Nearest,
+    Newest,
+}
+
+/// Layouts for a version, from the table that is compiled in.
+pub(super) fn lookup(
+    version: &GoVersion,
+    arch: Arch,
+) -> Option<(&'static dyn LayoutSource, LayoutOrigin)> {
+    let table = LazyLock::force(&TABLE);
+    let (key, choice) = table.choose(version, arch)?;
+    let origin = match choice {
+        Choice::Exact => LayoutOrigin::Table,
+        Choice::Nearest => LayoutOrigin::TableNearest(key.version()),
+        Choice::Newest => LayoutOrigin::TableNewest(key.version()),
+    };
+    Some((table.get(key)?, origin))
+}
+
+impl LayoutSource for Layouts {
+    fn size(&self, strukt: &str) -> Option<u32> {
+        Some(self.0.get(strukt)?.size)
+    }
+
+    fn offset(&self, strukt: &str, field: &str) -> Option<u32> {
+        self.0.get(strukt)?.fields.get(field).copied()
+    }
+}
+
+/// Everything that [`RuntimeLayout`] asks a source for, from a file's DWARF.
+fn extract(elf: &Elf) -> Result<Layouts, ExtractError> {
+    let sections = DwarfSections::read(elf).ok_or(ExtractError::NoDwarf)?;
+    let dwarf = DwarfLayouts::read(&sections, &RuntimeLayout::structs())
+        .map_err(|_| ExtractError::NoDwarf)?;
+    let recorder = Recorder {
+        source: &dwarf,
+        answers: RefCell::default(),
+    };
+    RuntimeLayout::from_source(&recorder)?;
+    Ok(recorder.answers.into_inner())
+}
+
+/// A source that notes what another one answered.
+struct Recorder<'a> {
+    source: &'a dyn LayoutSource,
+    answers: RefCell<Layouts>,
+}
+
+impl LayoutSource for Recorder<'_> {
+    fn size(&self, strukt: &str) -> Option<u32> {
+        let size = self.source.size(strukt)?;
+        let mut answers = self.answers.borrow_mut();
+        answers.0.entry(strukt.to_owned()).or_default().size = size;
+        Some(size)
+    }
+
+    fn offset(&self, strukt: &str, field: &str) -> Option<u32> {
+        let offset = self.source.offset(strukt, field)?;
+        let mut answers = self.answers.borrow_mut();
+        let strukt = answers.0.entry(strukt.to_owned()).or_default();
+        strukt.fields.insert(field.to_owned(), offset);
+        Some(offset)
+    }
+}
+
+/// A release and architecture, `go1.27.3/amd64`, ordered by architecture, then version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Key {
+    arch: String,
+    number: (u16, u16, u16),
+    text: String,
+}
+
+impl Key {
+    fn new(version: &GoVersion, arch: Arch) -> Key {
+        let number = version.number();
+        let (major, minor, patch) = number;
+        Key {
+            arch: arch.name().to_owned(),
+            number,
+            text: format!("go{major}.{minor}.{patch}/{arch}"),
+        }
+    }
+
+    /// Major and minor version.
+    fn release(&self) -> (u16, u16) {
+        (self.number.0, self.number.1)
+    }
+
+    fn version(&self) -> &str {
+        self.text
+            .split_once('/')
+            .map_or(&*self.text, |(version, _)| version)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Key, String> {
+        let (version, arch) = text
+            .split_once('/')
+            .ok_or_else(|| format!("{text}: not of the form go1.27.3/amd64"))?;
+        let version =
+            GoVersion::parse(version).ok_or_else(|| format!("{text}: not a Go version"))?;
+        Ok(Key {
+            arch: arch.to_owned(),
+            number: version.number(),
+            text,
+        })
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> String {
+        key.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(entries: &[(&str, u32)]) -> LayoutTable {
+        let mut table = LayoutTable::default();
+        for (version, size) in entries {
+            let version = GoVersion::parse(version).expect("a version");
+            let layouts = Layouts(BTreeMap::from([(
+                "runtime.g".to_owned(),
+                StructLayout {
+                    size: *size,
+                    fields: BTreeMap::new(),
+                },
+            )]));
+            table.insert(Key::new(&version, Arch::Amd64), layouts);
+        }
+        table
+    }
+
+    #[test]
+    fn chooses_by_full_version() {
+        let table = table(&[
+            ("go1.19.8", 1),
+            ("go1.23.1", 2),
+            ("go1.23.9", 3),
+            ("go1.27.1", 4),
+            ("go1.27.3", 4),
+        ]);
+        use Choice::{Exact, Nearest, Newest};
+        let cases = [
+            ("go1.27.3", Some(("go1.27.3", Exact))),
+            ("go1.19.8", Some(("go1.19.8", Exact))),
+            ("go1.27.3-X:something", Some(("go1.27.3", Nearest))),
+            ("go1.27.2", Some(("go1.27.1", Nearest))),
+            ("go1.27.9", Some(("go1.27.3", Nearest))),
+            ("go1.27.0", Some(("go1.27.1", Nearest))),
+            ("go1.27rc1", Some(("go1.27.1", Nearest))),
+            ("go1.23.10", Some(("go1.23.9", Nearest))),
+            // Fields moved somewhere between .1 and .9, and may have moved before.
+            ("go1.23.5", None),
+            ("go1.23.0", None),
+            ("go1.20.14", None),
+            ("go1.28.0", Some(("go1.27.3", Newest))),
+            ("devel go1.29-abcdef", Some(("go1.27.3", Newest))),
+        ];
+        for (text, expected) in cases {
+            let version = GoVersion::parse(text).expect("a version");
+            let found = table
+                .choose(&version, Arch::Amd64)
+                .map(|(key, choice)| (key.version(), choice));
+            assert_eq!(found, expected, "{text}");
+            assert_eq!(table.choose(&version, Arch::Arm64), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_equal_layouts_and_survives_json() {
+        let table = table(&[("go1.27.3", 4), ("go1.27.1", 4), ("go1.19", 1)]);
+        assert_eq!(table.layouts.len(), 2);
+        let json = table.to_json();
+        assert_eq!(LayoutTable::from_json(&json).expect("our own JSON"), table);
+        assert!(
+            json.contains(r#""go1.27.3/amd64": "go1.27.1/amd64""#),
+            "{json}"
+        );
+        assert_eq!(
+            table.versions().collect::<Vec<_>>(),
+            ["go1.19.0/amd64", "go1.27.1/amd64", "go1.27.3/amd64"]
+        );
+    }
+
+    #[test]
+    fn every_compiled_in_version_is_complete() {
+        for (key, name) in &TABLE.versions {
+            let layouts = TABLE.layouts.get(name);
+            let layout = RuntimeLayout::from_source(layouts.expect("its layouts"));
+            assert!(layout.is_ok(), "{}: {layout:?}", key.text);
+        }
+        assert!(TABLE.versions.len() >= 16, "regenerate data/layouts.json");
+    }
+}

@@ -1,0 +1,707 @@
+//! Which waiting goroutines nothing that can still act refers to.
+//!
+//! The idea of the runtime's own leak profile (Golf, ASPLOS 2025), from outside: candidates are
+//! goroutines whose wait only another goroutine can end. Everything else that can act is a root.
+//! A candidate is revived when what it waits on was reached; its stack is a root from then on. Those
+//! that stay unreached at the fixed point can never run again.
+//!
+//! The target is not stopped, so what is read belongs to different moments. What makes up for it:
+//!
+//! - When the fixed point is reached, the roots are read again, and objects allocated meanwhile count
+//!   as reached (as in the runtime's own collector). What may still be missed is a reference that
+//!   moved, in one pass, from an object not yet read to one already read and left no trace on a stack
+//!   or in a global. A verdict should rest on several passes.
+//! - A goroutine that stays unreached must not have moved from begin to end; if it did, it counts as
+//!   revived, and so does what it refers to.
+//! - Where anything is not known (no object, not on the heap, unreadable), a goroutine is revived.
+
+use std::ops::Range;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracer_model::ids::{Addr, Goid, Ktime};
+use tracer_model::snapshot::{Goroutine, Reachability, Snapshot, State};
+use tracer_model::wait::{WaitKind, WaitObject, WaitReason};
+
+use super::bytes::u64_at;
+use super::header::Header;
+use super::heap::{Heap, HeapError, Object};
+use super::liveness::Liveness;
+use super::mark::Mark;
+use super::memory::{Bulk, MemoryError, TargetMemory};
+use super::stack::{Extent, PcCache, Start, Walker};
+use super::sudog::Sudog;
+use super::waits::is_semaphore;
+use super::{GoProcess, ProcessError, goroutines, holders, semaphores};
+
+/// Goroutines whose headers or stacks are read together.
+const GROUP: usize = 1024;
+/// Bytes of stacks that are read together.
+const STACK_BYTES: u64 = 4 << 20;
+/// Frames of a stack at most.
+const MAX_FRAMES: usize = 1 << 20;
+/// Deferred calls of a goroutine that are looked at.
+const MAX_DEFERRED: usize = 1 << 16;
+/// A select has no more cases than this.
+const MAX_CASES: usize = 1 << 16;
+/// Waiters in one notifyList that are looked at.
+const MAX_WAITERS: usize = 1 << 12;
+/// Problems that are kept; more say nothing new.
+const MAX_ERRORS: usize = 16;
+
+/// A goroutine whose wait only another one can end.
+pub(super) struct Candidate {
+    pub(super) goid: Goid,
+    pub(super) gaddr: u64,
+    pub(super) header: Header,
+    /// The objects of the heap, one of which must be reached; empty for a wait that nothing ends.
+    pub(super) targets: Vec<(Object, u64)>,
+    revived: bool,
+}
+
+/// A goroutine as its header was read.
+#[derive(Clone, Copy)]
+struct Live {
+    gaddr: u64,
+    header: Header,
+}
+
+impl From<HeapError> for ProcessError {
+    fn from(error: HeapError) -> ProcessError {
+        match error {
+            HeapError::Memory(error) => ProcessError::Memory(error),
+            HeapError::Implausible(reason) => ProcessError::check("mheap_.allspans", reason),
+        }
+    }
+}
+
+impl<M: TargetMemory> GoProcess<M> {
+    /// Finds out which of the snapshot's waiting goroutines nothing that can still act refers to.
+    /// Reads all of the heap that holds pointers, unless no goroutine could be unreached.
+    ///
+    /// # Errors
+    /// If the process is gone, or its heap or its goroutines cannot be read at all. What else cannot
+    /// be read is an error in the result.
+    pub fn reachability(
+        &mut self,
+        snapshot: &Snapshot,
+        now: &dyn Fn() -> Ktime,
+    ) -> Result<Reachability, ProcessError> {
+        self.memory().check_alive()?;
+        let started = now();
+        let stacks = Stacks::new(std::mem::take(&mut self.pcs));
+        let mut pass = Pass {
+            process: self,
+            stacks,
+            errors: Vec::new(),
+            running: FxHashSet::default(),
+            system: (snapshot.goroutines.iter())
+                .filter(|goroutine| goroutine.system)
+                .map(|goroutine| goroutine.goid.0)
+                .collect(),
+        };
+        let found = pass.unreached(snapshot).and_then(|(unreached, mark)| {
+            let holders = match &mark {
+                Some(mark) => holders::find(pass.process, &mut pass.stacks, mark, &unreached)?,
+                None => Vec::new(),
+            };
+            Ok((unreached, mark, holders))
+        });
+        let Pass {
+            mut errors,
+            running,
+            stacks,
+            ..
+        } = pass;
+        self.pcs = stacks.into_pcs();
+        let (unreached, mark, holders) = found?;
+        errors.extend(mark.into_iter().flat_map(|mark| mark.errors));
+        errors.truncate(MAX_ERRORS);
+        let running = (snapshot.goroutines.iter())
+            .filter(|goroutine| goroutine.state == State::Running && !goroutine.system)
+            .map(|goroutine| goroutine.goid)
+            .chain(running)
+            .collect::<FxHashSet<_>>();
+        let mut running: Vec<Goid> = running.into_iter().collect();
+        running.sort_unstable();
+        self.memory().check_alive()?;
+        Ok(Reachability {
+            started,
+            finished: now(),
+            unreached: unreached.iter().map(|candidate| candidate.goid).collect(),
+            holders,
+            running,
+            errors,
+        })
+    }
+}
+
+/// One pass over the target.
+struct Pass<'a, M> {
+    process: &'a GoProcess<M>,
+    stacks: Stacks,
+    errors: Vec<String>,
+    /// User goroutines that were seen running.
+    running: FxHashSet<Goid>,
+    /// The runtime's own goroutines.
+    system: FxHashSet<u64>,
+}
+
+impl<M: TargetMemory> Pass<'_, M> {
+    /// The candidates that stay unreached, and the mark if there was any need for one.
+    fn unreached(
+        &mut self,
+        snapshot: &Snapshot,
+    ) -> Result<(Vec<Candidate>, Option<Mark>), ProcessError> {
+        let live = self.live()?;
+        let heap = Heap::read(self.process.memory(), self.process.heap_place()?)?;
+        let mut candidates = self.candidates(snapshot, &live, &heap)?;
+        if candidates.is_empty() {
+            return Ok((candidates, None));
+        }
+        let mut mark = Mark::new(self.process.memory(), heap)?;
+        self.exclude(&mut mark, &live)?;
+        // What is unreadable now is read again below.
+        self.roots(&mut mark, &live, &candidates)?;
+        self.errors.clear();
+        self.fixed_point(&mut mark, &mut candidates)?;
+        while !candidates.is_empty() {
+            // Once more, for what changed since; and whoever moved is not a candidate any more.
+            let live = self.live()?;
+            let new = (mark.heap_mut()).grown(self.process.memory(), self.process.heap_place()?)?;
+            mark.grow();
+            if mark.heap().refused > 0 {
+                self.problem(format!("{} spans make no sense", mark.heap().refused));
+            }
+            for object in new {
+                mark.force(object);
+            }
+            self.exclude(&mut mark, &live)?;
+            let headers: FxHashMap<u64, Header> =
+                live.iter().map(|live| (live.gaddr, live.header)).collect();
+            let before = candidates.len();
+            candidates.retain(|candidate| {
+                let later = headers.get(&candidate.gaddr);
+                later.is_some_and(|later| candidate.header.unchanged(later))
+            });
+            let moved = candidates.len() < before;
+            self.roots(&mut mark, &live, &candidates)?;
+            self.fixed_point(&mut mark, &mut candidates)?;
+            if !moved {
+                break;
+            }
+        }
+        Ok((candidates, Some(mark)))
+    }
+
+    /// The headers of all goroutines that are not dead.
+    fn live(&mut self) -> Result<Vec<Live>, ProcessError> {
+        let layout = &self.process.layout().g;
+        let addresses = goroutines::addresses(self.process)?;
+        let mut bulk = Bulk::default();
+        let mut live = Vec::with_capacity(addresses.len());
+        for group in addresses.chunks(GROUP) {
+            let items: Vec<_> = group.iter().map(|&g| (g, layout.size as usize)).collect();
+            bulk.read(self.process.memory(), &items)?;
+            for (i, &gaddr) in group.iter().enumerate() {
+                let Some(bytes) = bulk.get(i) else {
+                    self.problem(format!("the g at {gaddr:#x} is not readable"));
+                    continue;
+                };
+                let header = Header::parse(layout, bytes);
+                match header.state() {
+                    Some(State::Dead) => continue,
+                    Some(State::Running) if !self.system.contains(&header.goid) => {
+                        self.running.insert(Goid(header.goid));
+                    }
+                    _ => {}
+                }
+                live.push(Live { gaddr, header });
+            }
+        }
+        Ok(live)
+    }
+
+    /// The goroutines whose wait only another one can end, and which wait for what the snapshot says.
+    fn candidates(
+        &mut self,
+        snapshot: &Snapshot,
+        live: &[Live],
+        heap: &Heap,
+    ) -> Result<Vec<Candidate>, ProcessError> {
+        let headers: FxHashMap<u64, Header> =
+            live.iter().map(|live| (live.gaddr, live.header)).collect();
+        let mut waiting: Vec<(&Goroutine, Header, FxHashSet<u64>)> = Vec::new();
+        for goroutine in &snapshot.goroutines {
+            let Some(wait) = &goroutine.wait else {
+                continue;
+            };
+            let header = headers.get(&goroutine.gaddr.0);
+            let Some(header) = header.filter(|header| {
+                header.parked()
+                    && header.goid == goroutine.goid.0
+                    && self.process.binary().wait_reasons().get(header.wait_reason) == wait.reason
+            }) else {
+                continue;
+            };
+            if !goroutine.system && !goroutine.moving && wait.reason.kind().ends_only_by_goroutine()
+            {
+                let objects = wait.objects.iter().map(|object| match object {
+                    WaitObject::Chan { chan, .. } => chan.0,
+                    WaitObject::Semaphore(addr)
+                    | WaitObject::Cond(addr)
+                    | WaitObject::Netpoll(addr) => addr.0,
+                });
+                waiting.push((goroutine, *header, objects.collect()));
+            }
+        }
+        let now = self.waited_on(&waiting)?;
+        let timers = self.with_timer(&waiting)?;
+        let mut candidates = Vec::new();
+        for ((goroutine, header, objects), now) in waiting.into_iter().zip(now) {
+            let reason = (goroutine.wait.as_ref()).map_or(WaitReason::None, |wait| wait.reason);
+            let endless = matches!(
+                reason,
+                WaitReason::ChanReceiveNil | WaitReason::ChanSendNil | WaitReason::SelectNoCases
+            );
+            // What is not known, or is not the same as in the snapshot, or may end by itself.
+            if objects != now || objects.is_empty() != endless || !objects.is_disjoint(&timers) {
+                continue;
+            }
+            // What lies outside of the heap can be had by anyone.
+            let targets: Option<Vec<_>> = objects
+                .into_iter()
+                .map(|object| Some((heap.object(object)?, object)))
+                .collect();
+            let Some(targets) = targets else { continue };
+            candidates.push(Candidate {
+                goid: goroutine.goid,
+                gaddr: goroutine.gaddr.0,
+                header,
+                targets,
+                revived: false,
+            });
+        }
+        Ok(candidates)
+    }
+
+    /// What each goroutine waits on now, by its sudogs or by the semaphore table.
+    fn waited_on(
+        &self,
+        waiting: &[(&Goroutine, Header, FxHashSet<u64>)],
+    ) -> Result<Vec<FxHashSet<u64>>, ProcessError> {
+        let reasons = waiting
+            .iter()
+            .map(|(_, header, _)| self.process.binary().wait_reasons().get(header.wait_reason));
+        let kinds: Vec<WaitKind> = reasons.map(WaitReason::kind).collect();
+        let mut objects: Vec<FxHashSet<u64>> = vec![FxHashSet::default(); waiting.len()];
+        // Which goroutine, and its next sudog.
+        let mut next: Vec<(usize, u64)> = (0..)
+            .zip(waiting)
+            .map(|(i, (_, header, _))| (i, header.waiting))
+            .collect();
+        let mut table = None;
+        let mut bulk = Bulk::default();
+        for _ in 0..MAX_CASES {
+            next.retain(|&(_, sudog)| sudog != 0);
+            if next.is_empty() {
+                break;
+            }
+            for (i, sudog) in self.sudogs(&mut next, &mut bulk, |i| waiting[i].0.gaddr.0)? {
+                objects[i].insert(match sudog.chan {
+                    0 => sudog.elem,
+                    chan => chan,
+                });
+            }
+        }
+        for (i, (goroutine, header, lists)) in waiting.iter().enumerate() {
+            if header.waiting == 0 && kinds[i] == WaitKind::Cond {
+                for &list in lists {
+                    if self.waits_in(list, goroutine.gaddr.0)? {
+                        objects[i].insert(list);
+                    }
+                }
+            }
+            if header.waiting == 0 && is_semaphore(kinds[i]) {
+                let table = match &table {
+                    Some(table) => table,
+                    None => table.insert(semaphores::waiters(self.process)?),
+                };
+                objects[i].extend(table.get(&goroutine.gaddr.0));
+            }
+        }
+        Ok(objects)
+    }
+
+    /// Whether the goroutine with this g waits in a notifyList: up to Go 1.25 nothing in the g says.
+    fn waits_in(&self, list: u64, gaddr: u64) -> Result<bool, MemoryError> {
+        let layout = self.process.layout();
+        let memory = self.process.memory();
+        let head = list.wrapping_add(u64::from(layout.notify_list.head));
+        let mut next = match memory.read_u64(Addr(head)) {
+            Ok(head) => head,
+            Err(MemoryError::Unreadable { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = vec![0; layout.sudog.size as usize];
+        for _ in 0..MAX_WAITERS {
+            match memory.read(Addr(next), &mut bytes) {
+                Ok(()) => {}
+                Err(MemoryError::Unreadable { .. }) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            let sudog = Sudog::parse(&layout.sudog, next, &bytes);
+            if sudog.g == gaddr {
+                return Ok(true);
+            }
+            next = sudog.next;
+        }
+        Ok(false)
+    }
+
+    /// Reads a sudog of each, leaves in `next` those that follow, and returns those that are the
+    /// goroutine's own.
+    fn sudogs(
+        &self,
+        next: &mut Vec<(usize, u64)>,
+        bulk: &mut Bulk,
+        gaddr: impl Fn(usize) -> u64,
+    ) -> Result<Vec<(usize, Sudog)>, MemoryError> {
+        let layout = &self.process.layout().sudog;
+        let mut sudogs = Vec::with_capacity(next.len());
+        for group in std::mem::take(next).chunks(GROUP) {
+            let items: Vec<_> = group
+                .iter()
+                .map(|&(_, sudog)| (sudog, layout.size as usize))
+                .collect();
+            bulk.read(self.process.memory(), &items)?;
+            for (position, &(i, addr)) in group.iter().enumerate() {
+                let Some(bytes) = bulk.get(position) else {
+                    continue;
+                };
+                let sudog = Sudog::parse(layout, addr, bytes);
+                if sudog.g == gaddr(i) {
+                    sudogs.push((i, sudog));
+                    // Elsewhere it links the waiters of one semaphore.
+                    if sudog.is_select {
+                        next.push((i, sudog.waitlink));
+                    }
+                }
+            }
+        }
+        Ok(sudogs)
+    }
+
+    /// The channels among those waited on that a timer may send to (Go 1.23 and later).
+    fn with_timer(
+        &self,
+        waiting: &[(&Goroutine, Header, FxHashSet<u64>)],
+    ) -> Result<FxHashSet<u64>, MemoryError> {
+        let Some(timer) = self.process.layout().hchan.timer else {
+            return Ok(FxHashSet::default());
+        };
+        let objects: FxHashSet<u64> = waiting
+            .iter()
+            .filter_map(|(goroutine, ..)| goroutine.wait.as_ref())
+            .flat_map(|wait| &wait.objects)
+            .filter_map(|object| match object {
+                WaitObject::Chan { chan, .. } => Some(chan.0),
+                _ => None,
+            })
+            .collect();
+        let objects: Vec<u64> = objects.into_iter().collect();
+        let items: Vec<_> = objects
+            .iter()
+            .map(|chan| (chan.saturating_add(u64::from(timer)), 8))
+            .collect();
+        let mut bulk = Bulk::default();
+        bulk.read(self.process.memory(), &items)?;
+        Ok((0..)
+            .zip(objects)
+            .filter(|&(i, _)| bulk.get(i).is_none_or(|bytes| u64_at(bytes, 0) != 0))
+            .map(|(_, chan)| chan)
+            .collect())
+    }
+
+    /// Takes the runtime's own bookkeeping out of the way: g's lead to all goroutines, their sudogs to
+    /// what they wait on, processors to what is left in their caches.
+    fn exclude(&self, mark: &mut Mark, live: &[Live]) -> Result<(), ProcessError> {
+        for g in goroutines::addresses(self.process)? {
+            mark.exclude(g);
+        }
+        for p in self.process.processors()? {
+            mark.exclude(p);
+        }
+        // Their own g's, whose stacks' bounds are addresses of whatever lies next to them.
+        for g in self.process.threads()? {
+            mark.exclude(g);
+        }
+        let mut next: Vec<(usize, u64)> = (0..)
+            .zip(live)
+            .map(|(i, live)| (i, live.header.waiting))
+            .collect();
+        let mut bulk = Bulk::default();
+        for _ in 0..MAX_CASES {
+            next.retain(|&(_, sudog)| sudog != 0);
+            if next.is_empty() {
+                break;
+            }
+            for (_, sudog) in self.sudogs(&mut next, &mut bulk, |i| live[i].gaddr)? {
+                mark.exclude(sudog.addr);
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks from everything that can act: all but the candidates that are not revived.
+    fn roots(
+        &mut self,
+        mark: &mut Mark,
+        live: &[Live],
+        candidates: &[Candidate],
+    ) -> Result<(), ProcessError> {
+        let process = self.process;
+        process.mark_globals(mark)?;
+        for p in process.processors()? {
+            process.mark_processor(mark, p)?;
+        }
+        process.mark_specials(mark)?;
+        let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
+        let acting: Vec<Live> = live
+            .iter()
+            .filter(|live| !waiting.contains(&live.gaddr))
+            .copied()
+            .collect();
+        self.goroutines(mark, &acting)
+    }
+
+    /// Marks until nothing more is reached; the revived candidates are removed.
+    fn fixed_point(
+        &mut self,
+        mark: &mut Mark,
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<(), ProcessError> {
+        loop {
+            mark.run(self.process.memory())?;
+            let mut revived = Vec::new();
+            for candidate in candidates.iter_mut() {
+                let mut targets = candidate.targets.iter();
+                if targets.any(|&(object, _)| mark.is_reached(object)) {
+                    candidate.revived = true;
+                    revived.push(Live {
+                        gaddr: candidate.gaddr,
+                        header: candidate.header,
+                    });
+                }
+            }
+            if revived.is_empty() {
+                return Ok(());
+            }
+            candidates.retain(|candidate| !candidate.revived);
+            self.goroutines(mark, &revived)?;
+        }
+    }
+
+    /// Marks what these goroutines hold: their g's (deferred calls, labels) and their stacks.
+    fn goroutines(&mut self, mark: &mut Mark, live: &[Live]) -> Result<(), ProcessError> {
+        let mut group: Vec<Live> = Vec::new();
+        let mut total = 0;
+        for live in live {
+            let stack = stack(&live.header);
+            let bytes = stack.end - stack.start;
+            if bytes > STACK_BYTES {
+                self.whole_stack(mark, live.header.goid, stack);
+            }
+            group.push(*live);
+            total += bytes;
+            if total >= STACK_BYTES || group.len() >= GROUP {
+                self.group(mark, &group)?;
+                group.clear();
+                total = 0;
+            }
+        }
+        self.group(mark, &group)
+    }
+
+    fn group(&mut self, mark: &mut Mark, group: &[Live]) -> Result<(), ProcessError> {
+        let size = self.process.layout().g.size as usize;
+        let mut items: Vec<(u64, usize)> = Vec::with_capacity(2 * group.len());
+        for live in group {
+            let stack = stack(&live.header);
+            let bytes = match stack.end - stack.start {
+                large if large > STACK_BYTES => 0,
+                bytes => bytes,
+            };
+            items.push((live.gaddr, size));
+            items.push((stack.start, bytes as usize));
+        }
+        let (mut bulk, mut again) = (Bulk::default(), Bulk::default());
+        bulk.read(self.process.memory(), &items)?;
+        let headers: Vec<_> = items.iter().copied().step_by(2).collect();
+        again.read(self.process.memory(), &headers)?;
+        for (i, live) in group.iter().enumerate() {
+            let goid = live.header.goid;
+            let (Some(g), Some(g_again)) = (bulk.get(2 * i), again.get(i)) else {
+                self.problem(format!("goroutine {goid}: its g is not readable"));
+                continue;
+            };
+            // The end of a stack is the address of what lies behind it.
+            let end = live.header.stack_hi;
+            for word in g.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)) {
+                if word != end {
+                    mark.word(word);
+                }
+            }
+            let later = Header::parse(&self.process.layout().g, g_again);
+            match bulk.get(2 * i + 1) {
+                // What its stack pointer was tells nothing about the bytes that were read.
+                _ if !live.header.unchanged(&later) => {
+                    mark.words(g_again);
+                    if later.state() != Some(State::Dead) {
+                        self.whole_stack(mark, goid, later.stack_lo..later.stack_hi);
+                    }
+                }
+                None => self.problem(format!("goroutine {goid}: its stack is not readable")),
+                Some(bytes) => {
+                    let words = bytes.as_chunks().0.iter();
+                    match self.stacks.live_words(self.process, &live.header, bytes) {
+                        Some((of_use, _)) => words
+                            .zip(of_use)
+                            .filter(|(_, of_use)| *of_use)
+                            .for_each(|(word, _)| mark.word(u64::from_le_bytes(*word))),
+                        None => words.for_each(|word| mark.word(u64::from_le_bytes(*word))),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks what all words of a stack point to.
+    fn whole_stack(&mut self, mark: &mut Mark, goid: u64, stack: Range<u64>) {
+        if let Err(error) = self.process.mark_range(mark, stack) {
+            self.problem(format!("goroutine {goid}: {error}"));
+        }
+    }
+
+    fn problem(&mut self, problem: String) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(problem);
+        }
+    }
+}
+
+/// Tells what is where on stacks.
+#[derive(Debug, Default)]
+pub(super) struct Stacks {
+    pcs: PcCache,
+    liveness: Liveness,
+}
+
+impl Stacks {
+    pub(super) fn new(pcs: PcCache) -> Stacks {
+        Stacks {
+            pcs,
+            liveness: Liveness::default(),
+        }
+    }
+
+    pub(super) fn into_pcs(self) -> PcCache {
+        self.pcs
+    }
+
+    /// For each word of `bytes`, a goroutine's stack from its stack pointer on, whether it may be a
+    /// pointer that is of use, and where its frames are. `None` if nothing is known about it.
+    pub(super) fn live_words<M: TargetMemory>(
+        &mut self,
+        process: &GoProcess<M>,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Option<(Vec<bool>, Vec<Extent>)> {
+        let standing = matches!(
+            header.state()?,
+            State::Waiting | State::Leaked | State::Syscall | State::Runnable | State::Preempted
+        );
+        // A panic leaves frames at places that they do not return to.
+        if !standing || header.panics != 0 {
+            return None;
+        }
+        let extents = self.extents(process, header, bytes);
+        let (binary, bias) = (process.binary(), process.bias());
+        let start = stack(header).start;
+        let mut words = self.liveness.words(binary, bias, &extents, start, bytes);
+        deferred(process, header, bytes, &mut words)?;
+        Some((words, extents))
+    }
+
+    /// Where the frames of a stack are. `bytes` begin at its stack pointer.
+    pub(super) fn extents<M: TargetMemory>(
+        &mut self,
+        process: &GoProcess<M>,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Vec<Extent> {
+        let mut extents = Vec::new();
+        if let Some((pc, sp, lr)) = header.stack_top()
+            && sp == stack(header).start
+        {
+            let mut walker = Walker {
+                memory: process.memory(),
+                binary: process.binary(),
+                bias: process.bias(),
+                pcs: &mut self.pcs,
+                max_frames: MAX_FRAMES,
+            };
+            let hi = header.stack_hi;
+            let start = Start { pc, sp, lr, hi };
+            walker.visit(start, bytes, &mut Vec::new(), &mut |extent| {
+                extents.push(extent);
+            });
+        }
+        extents
+    }
+}
+
+/// Makes the words of deferred calls count that are recorded on the stack: no map tells of them.
+/// `None` if they cannot be told.
+fn deferred<M: TargetMemory>(
+    process: &GoProcess<M>,
+    header: &Header,
+    bytes: &[u8],
+    words: &mut [bool],
+) -> Option<()> {
+    let range = stack(header);
+    let layout = process.layout().defer;
+    let mut record = header.defers;
+    let mut seen = 0;
+    while record != 0 {
+        let link = record.checked_add(u64::from(layout.link))?;
+        record = match record.checked_sub(range.start) {
+            Some(offset) if record < range.end => {
+                let first = offset as usize / 8;
+                words
+                    .get_mut(first..first + (layout.size as usize).div_ceil(8))?
+                    .fill(true);
+                u64_at(bytes, u32::try_from(link - range.start).ok()?)
+            }
+            // In the heap, from where the next one may be on the stack again.
+            _ => process.memory().read_u64(Addr(link)).ok()?,
+        };
+        seen += 1;
+        if seen > MAX_DEFERRED {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// What of a goroutine's stack is in use: all of it where memory does not say.
+pub(super) fn stack(header: &Header) -> Range<u64> {
+    let (lo, hi) = (header.stack_lo, header.stack_hi);
+    // Not yet started, or its stack was freed.
+    if lo == 0 || lo >= hi {
+        return 0..0;
+    }
+    let top = header.stack_top().map(|(_, sp, _)| sp);
+    let start = top.filter(|sp| (lo..=hi).contains(sp)).unwrap_or(lo);
+    start & !7..hi
+}
