@@ -1,0 +1,121 @@
+//! Send, receive and close of a channel, at their beginning.
+
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
+use tracer_common::{ChanRecord, FLAG_BLOCK, Hook, Kind};
+
+use crate::{
+    config::Target,
+    counters::Counters,
+    memory::Memory,
+    registers::{Registers, byte},
+    ring::{Event, emit},
+};
+
+/// `runtime.chansend(c *hchan, ep unsafe.Pointer, block bool, callerpc uintptr)`, on the sender's
+/// own goroutine.
+#[uprobe]
+fn chan_send(ctx: ProbeContext) {
+    operation(&ctx, Hook::ChanSend, Kind::ChanSend, |_, _, registers| {
+        (registers.arg3(), block(registers))
+    });
+}
+
+/// `runtime.chanrecv(c *hchan, ep unsafe.Pointer, block bool)`, on the receiver's own goroutine.
+/// Its caller is a wrapper (`chanrecv1`, `chanrecv2`, `selectnbrecv`), so that the code that
+/// receives is one frame further.
+#[uprobe]
+fn chan_recv(ctx: ProbeContext) {
+    operation(
+        &ctx,
+        Hook::ChanRecv,
+        Kind::ChanRecv,
+        |target, memory, registers| {
+            (
+                target.caller_return_address(memory, registers),
+                block(registers),
+            )
+        },
+    );
+}
+
+/// `runtime.closechan(c *hchan)`, on the closer's own goroutine, called directly.
+#[uprobe]
+fn chan_close(ctx: ProbeContext) {
+    operation(
+        &ctx,
+        Hook::ChanClose,
+        Kind::ChanClose,
+        |target, memory, registers| (target.return_address(memory, registers), 0),
+    );
+}
+
+/// [`FLAG_BLOCK`] by the third argument of send and receive.
+#[inline(always)]
+fn block(registers: Registers<'_>) -> u8 {
+    if byte(registers.arg2()) != 0 {
+        FLAG_BLOCK
+    } else {
+        0
+    }
+}
+
+/// Emits a [`ChanRecord`] for the channel in the first argument; `site` gives pc and flags.
+#[inline(always)]
+fn operation(
+    ctx: &ProbeContext,
+    hook: Hook,
+    kind: Kind,
+    site: impl FnOnce(Target, &mut Memory, Registers<'_>) -> (u64, u8),
+) {
+    let Some(counters) = Counters::of_this_cpu() else {
+        return;
+    };
+    counters.hit(hook);
+    let Some(target) = Target::of(ctx) else {
+        return;
+    };
+    let registers = Registers::new(ctx);
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.g());
+    let chan = registers.arg0();
+    let (qcount, dataqsiz) = fill(target, &mut memory, chan);
+    let (pc, flags) = site(target, &mut memory, registers);
+    let event = Event {
+        kind,
+        goid,
+        flags: flags | memory.flags(kind),
+        aux: 0,
+    };
+    emit(counters, target, event, |header| ChanRecord {
+        header,
+        chan,
+        pc,
+        qcount,
+        dataqsiz,
+    });
+}
+
+/// `qcount` and `dataqsiz` of the hchan at this address; zeros for a nil channel.
+#[inline(always)]
+fn fill(target: Target, memory: &mut Memory, chan: u64) -> (u32, u32) {
+    if chan == 0 {
+        return (0, 0);
+    }
+    let (first, second) = (target.config.hchan_qcount, target.config.hchan_dataqsiz);
+    let [qcount, dataqsiz] = if second == first.wrapping_add(8) {
+        memory.pair(chan, first)
+    } else {
+        [memory.word(chan, first), memory.word(chan, second)]
+    };
+    (saturated(qcount), saturated(dataqsiz))
+}
+
+/// The value, or the largest that fits.
+#[inline(always)]
+fn saturated(value: u64) -> u32 {
+    if value > u64::from(u32::MAX) {
+        u32::MAX
+    } else {
+        value as u32
+    }
+}

@@ -1,0 +1,96 @@
+//! The configuration of the target that a hit belongs to.
+
+use aya_ebpf::{
+    EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::map, maps::Array,
+    programs::ProbeContext,
+};
+use tracer_common::{ABSENT, FrameState, MAX_TARGETS, TargetConfig};
+
+use crate::{diagnostics, memory::Memory, registers::Registers};
+
+#[map]
+static TARGETS: Array<TargetConfig> = Array::with_max_entries(MAX_TARGETS, 0);
+
+/// The target of one hit: its slot and its configuration.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Index into the target map.
+    pub slot: u32,
+    /// Offsets of its runtime.
+    pub config: &'static TargetConfig,
+}
+
+impl Target {
+    /// The target that the attach cookie names, if its slot is in use.
+    ///
+    /// The process itself is not compared: the link's pid filter lets only one address space in,
+    /// and process ids mean little across pid namespaces.
+    #[inline(always)]
+    pub fn of(ctx: &ProbeContext) -> Option<Target> {
+        // SAFETY: the context is the one that the kernel passed.
+        let slot = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
+        match TARGETS.get(slot) {
+            Some(config) if config.tgid != 0 => Some(Target { slot, config }),
+            _ => {
+                diagnostics::log_unconfigured(slot);
+                None
+            }
+        }
+    }
+
+    /// goid of the g at this address.
+    #[inline(always)]
+    pub fn goid(self, memory: &mut Memory, g: u64) -> u64 {
+        memory.word(g, self.config.g_goid)
+    }
+
+    /// goid of the user goroutine of the thread whose g (usually its g0) is at this address; 0 when
+    /// the thread runs none.
+    #[inline(always)]
+    pub fn current_goid(self, memory: &mut Memory, g: u64) -> u64 {
+        let m = memory.word(g, self.config.g_m);
+        if m == 0 {
+            return 0;
+        }
+        match memory.word(m, self.config.m_curg) {
+            0 => 0,
+            curg => self.goid(memory, curg),
+        }
+    }
+
+    /// goid of the goroutine that created the new g at this address, as the new g itself says (Go
+    /// 1.21 and later); `None` where the runtime does not record it.
+    #[inline(always)]
+    pub fn parent_goid(self, memory: &mut Memory, g: u64) -> Option<u64> {
+        match self.config.g_parent_goid {
+            ABSENT => None,
+            offset => Some(memory.word(g, offset)),
+        }
+    }
+
+    /// Return address of the function that the probe sits in; 0 when frames are not known.
+    #[inline(always)]
+    pub fn return_address(self, memory: &mut Memory, registers: Registers<'_>) -> u64 {
+        if self.config.frame == FrameState::AtPush as u32 {
+            memory.word(registers.sp(), 0)
+        } else if self.config.frame == FrameState::Built as u32 {
+            memory.word(registers.fp(), 8)
+        } else {
+            0
+        }
+    }
+
+    /// Return address of the caller of the function that the probe sits in; 0 when frames are not
+    /// known.
+    #[inline(always)]
+    pub fn caller_return_address(self, memory: &mut Memory, registers: Registers<'_>) -> u64 {
+        let caller = if self.config.frame == FrameState::AtPush as u32 {
+            registers.fp()
+        } else if self.config.frame == FrameState::Built as u32 {
+            memory.word(registers.fp(), 0)
+        } else {
+            return 0;
+        };
+        memory.word(caller, 8)
+    }
+}

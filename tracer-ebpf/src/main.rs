@@ -1,0 +1,49 @@
+//! The kernel side: one uprobe program for each [`Hook`](tracer_common::Hook).
+//!
+//! A program reads the goroutine and the arguments of the runtime function that it sits on, puts
+//! one record (a select: up to six) into the ring and counts. It keeps no state of the target and
+//! knows no Go version: offsets come from the target's configuration ([`config`]), registers from
+//! Go's calling convention ([`registers`]). What a hook's function is, and where in it the probe
+//! sits, is decided by the user side; each program states what it expects there.
+//!
+//! - [`chan`]: send, receive and close of a channel
+//! - [`select`]: a select with two or more cases
+//! - [`park`]: a goroutine parks, a goroutine is made runnable
+//! - [`goroutine`]: a goroutine is created, a goroutine exits
+//!
+//! # Diagnostics of the programs themselves
+//!
+//! Programs say by `aya-log` what an event cannot say: a probe without a configuration, an address
+//! that could not be read. The user side decides at load: it sets the read-only global
+//! `AYA_LOG_LEVEL` (a byte; `aya_log::LEVEL` is its name) to 0 for off, which it does by default,
+//! or to an `aya_log::Level`, and then reads what is said with `aya_log::EbpfLogger`. The verifier
+//! knows read-only globals and removes code that they exclude, so that a program that logs nothing
+//! has no instruction for it. Left alone the level is 255, everything.
+
+#![no_std]
+#![no_main]
+// The counters need atomic additions, which this target has in assembly alone.
+#![feature(asm_experimental_arch)]
+
+mod chan;
+mod config;
+mod counters;
+mod diagnostics;
+mod goroutine;
+mod memory;
+mod park;
+mod registers;
+mod ring;
+mod select;
+
+/// The kernel gives the memory and ring helpers only to programs under a license compatible with
+/// the GPL.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// Never runs: the verifier rejects a program that could reach it.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,102 @@
+//! A select with two or more cases, at its beginning.
+//!
+//! Selects with fewer cases do not get here: the compiler turns them into a plain operation, a
+//! non-blocking one, or an endless block.
+
+use aya_ebpf::{macros::uprobe, programs::ProbeContext};
+use tracer_common::{
+    FLAG_BLOCK, FLAG_TRUNCATED, Hook, Kind, SELECT_CASES, SELECT_MAX_CASES, SELECT_MORE_CASES,
+    SelectMoreRecord, SelectRecord,
+};
+
+use crate::{
+    config::Target,
+    counters::Counters,
+    memory::Memory,
+    registers::{Registers, byte},
+    ring::{Event, emit},
+};
+
+/// Size of one `runtime.scase` in bytes: the channel, then the element's address.
+const SCASE_BYTES: u32 = 16;
+
+/// `runtime.selectgo(cas0 *scase, order0 *uint16, pc0 *uintptr, nsends, nrecvs int, block bool)`,
+/// on the selecting goroutine. `cas0` is an array of `nsends` and then `nrecvs` cases.
+#[uprobe]
+fn select(ctx: ProbeContext) {
+    let Some(counters) = Counters::of_this_cpu() else {
+        return;
+    };
+    counters.hit(Hook::Select);
+    let Some(target) = Target::of(&ctx) else {
+        return;
+    };
+    let registers = Registers::new(&ctx);
+    let mut memory = Memory::new();
+    let cases = registers.arg0();
+    let (sends, receives) = (half(registers.arg3()), half(registers.arg4()));
+    let count = (sends + receives) as usize;
+    let goid = target.goid(&mut memory, registers.g());
+    let pc = target.return_address(&mut memory, registers);
+    let chans = channels(&mut memory, cases, 0, count);
+    let mut flags = 0;
+    if byte(registers.arg5()) != 0 {
+        flags |= FLAG_BLOCK;
+    }
+    if count > SELECT_MAX_CASES {
+        flags |= FLAG_TRUNCATED;
+    }
+    // A goid that could not be read is missing from the further records as well.
+    flags |= memory.flags(Kind::Select);
+    let event = Event {
+        kind: Kind::Select,
+        goid,
+        flags,
+        aux: sends | receives << 16,
+    };
+    emit(counters, target, event, |header| SelectRecord {
+        header,
+        pc,
+        chans,
+    });
+
+    let mut first = SELECT_CASES;
+    while first < SELECT_MAX_CASES && first < count {
+        let mut memory = Memory::new();
+        let chans = channels(&mut memory, cases, first, count);
+        let event = Event {
+            kind: Kind::SelectMore,
+            goid,
+            flags: flags | memory.flags(Kind::SelectMore),
+            aux: first as u32,
+        };
+        emit(counters, target, event, |header| SelectMoreRecord {
+            header,
+            chans,
+        });
+        first += SELECT_MORE_CASES;
+    }
+}
+
+/// The channels of `N` cases from `first` on; 0 beyond the last of `count`.
+#[inline(always)]
+fn channels<const N: usize>(
+    memory: &mut Memory,
+    cases: u64,
+    first: usize,
+    count: usize,
+) -> [u64; N] {
+    let mut chans = [0; N];
+    for (index, chan) in chans.iter_mut().enumerate() {
+        if first + index < count {
+            *chan = memory.word(cases, SCASE_BYTES * (first + index) as u32);
+        }
+    }
+    chans
+}
+
+/// A number of cases as it fits into half of the header's `aux`. The compiler allows 65536 cases.
+#[inline(always)]
+fn half(count: u64) -> u32 {
+    count.min(0xffff) as u32
+}
