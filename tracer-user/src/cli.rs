@@ -1,0 +1,434 @@
+//! What a user can type. What it means is decided in [`crate::commands`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use tracer_model::ids::ChanAddr;
+use tracer_model::query::{Criterion, Filter, GroupBy, SortBy};
+
+/// A continuous, non-stop tracer for Go programs.
+///
+/// Attaches to a running Go process, reads what its goroutines and channels do and who waits for
+/// whom, and never stops it. Needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE).
+#[derive(Debug, Parser)]
+#[command(
+    name = "gotrace",
+    version,
+    after_help = "Exit codes: 0 nothing found, 1 findings (a deadlock or a proven leak), 2 error.\n\n\
+                  Examples:\n  \
+                  gotrace run --pid 4711              trace a process until Ctrl-C\n  \
+                  gotrace deadlocks --pid 4711        look once, without any probe\n  \
+                  gotrace run --level full -- ./svc   start a program and trace it from the beginning"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Log what gotrace itself does to stderr (repeat for more; the variable GOTRACE_LOG takes a
+    /// filter such as `debug`)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Trace a Go process: a live picture, findings as they come, a report at the end
+    Run(RunArgs),
+    /// List the goroutines of a process, once, from its memory alone
+    Goroutines(GoroutinesArgs),
+    /// Show one goroutine: what it waits on, since when, and its stack
+    Stack(StackArgs),
+    /// List the channels that goroutines wait on, once, from the process' memory alone
+    Channels(ChannelsArgs),
+    /// Show one channel as a picture: its buffer and both wait queues
+    Channel(ChannelArgs),
+    /// Save all of it as one file, to be studied elsewhere with --from
+    Snapshot(SnapshotArgs),
+    /// Look for goroutines that can never run again, once, from the process' memory alone
+    Deadlocks(DeadlocksArgs),
+}
+
+/// Which process, or which saved snapshot.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SourceArgs {
+    /// Process id of a running Go program
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// The one Go process whose name or executable's file name matches this glob
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+    /// A file made by `gotrace snapshot`, in place of a process
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+}
+
+/// Which process.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct TargetArgs {
+    /// Process id of a running Go program
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// The one Go process whose name or executable's file name matches this glob
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) target: RunTarget,
+    /// What to trace: each level sees more and costs the target more
+    #[arg(short, long, value_enum, default_value_t = Level::Park)]
+    pub(crate) level: Level,
+    /// Text for people or one JSON object a line
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Stop after this time, e.g. 30s or 5m (default: when interrupted or when the target ends)
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Time between two summaries and two reads of the target's memory
+    #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub(crate) interval: Duration,
+    /// Where to serve /metrics, /healthz and /api/v1, or `off`
+    /// [default: 127.0.0.1:9477, or a free port if that one is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<Listen>,
+    /// Size of the event ring in MiB, a power of two
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = ring_mib)]
+    pub(crate) ring: u32,
+    /// For `cargo xtask bench` alone: what a tracer would cost that probes a function's first
+    /// instruction and wakes its reader for each record
+    #[arg(long, hide = true)]
+    pub(crate) bench_worst: bool,
+    /// Show the diagnostics of the kernel side as well (costs the target more)
+    #[arg(long)]
+    pub(crate) kernel_log: bool,
+}
+
+/// Which process, or which command to start.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct RunTarget {
+    /// Process id of a running Go program
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// The one Go process whose name or executable's file name matches this glob
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+    /// A command to start and trace from its first instruction
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+/// Which goroutines of a list.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only goroutines that meet this: `state waiting`, `reason "chan send"`, `userloc REGEX`, … (all of
+    /// them, if given more than once). An equals sign may stand for the space
+    #[arg(short, long, value_name = "CRITERION", value_parser = criterion)]
+    pub(crate) with: Vec<Criterion>,
+    /// Leave out goroutines that meet this
+    #[arg(long, value_name = "CRITERION", value_parser = criterion)]
+    pub(crate) without: Vec<Criterion>,
+}
+
+impl ListArgs {
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            with: self.with.clone(),
+            without: self.without.clone(),
+        }
+    }
+}
+
+/// `--help` of the list commands.
+const CRITERIA: &str = "Criteria: user, system, running, state S, reason TEXT, label K[=V], curloc RE, userloc RE, \
+    goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID.\n\
+    A place (curloc: the innermost frame, userloc: the innermost of the user's code, goloc: the go statement, \
+    startloc: the goroutine's function, stack: any frame) matches by its function or its file:line.\n\n\
+    Examples:\n  \
+    gotrace goroutines --pid 4711 --with user --with 'waiting-longer 1m'\n  \
+    gotrace goroutines --pid 4711 --without 'reason IO wait' --group userloc";
+
+#[derive(Debug, Args)]
+#[command(after_help = CRITERIA)]
+pub(crate) struct GoroutinesArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    /// Group by: stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan, or none
+    /// [default: stack, which shows alike ones once]
+    #[arg(short, long, value_name = "BY", value_parser = group_by)]
+    pub(crate) group: Option<Grouping>,
+    /// Order of the list, and within groups
+    #[arg(short, long, value_enum, default_value_t = Sort::Goid)]
+    pub(crate) sort: Sort,
+    /// At most so many groups, or goroutines if they are not grouped
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// At most so many frames of each stack
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) depth: usize,
+    /// Include the runtime's own goroutines in text output
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StackArgs {
+    /// The goroutine's id
+    #[arg(value_name = "GOID")]
+    pub(crate) goid: u64,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = CRITERIA)]
+pub(crate) struct ChannelsArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+    #[command(flatten)]
+    pub(crate) values: ValuesArgs,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChannelArgs {
+    /// Address of the channel, such as 0xc000012345
+    #[arg(value_name = "ADDR", value_parser = chan_addr)]
+    pub(crate) address: ChanAddr,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) values: ValuesArgs,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How much of the values in channels is shown.
+#[derive(Debug, Args)]
+pub(crate) struct ValuesArgs {
+    /// How many buffered values to show of each channel
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) values: usize,
+    /// Show sizes in place of values
+    #[arg(long)]
+    pub(crate) redact: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(flatten)]
+    pub(crate) target: TargetArgs,
+    /// The file to write; it must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) values: ValuesArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadlocksArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// How a list is grouped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    None,
+    By(GroupBy),
+}
+
+/// The order of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sort {
+    /// Smallest id first
+    Goid,
+    /// Longest wait first
+    Waiting,
+    /// By state, then wait reason
+    State,
+}
+
+impl From<Sort> for SortBy {
+    fn from(sort: Sort) -> SortBy {
+        match sort {
+            Sort::Goid => SortBy::Goid,
+            Sort::Waiting => SortBy::Waiting,
+            Sort::State => SortBy::State,
+        }
+    }
+}
+
+/// How much is traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Level {
+    /// No probe: the target's memory is read once an interval
+    Observe,
+    /// Goroutines that block, are woken, created and exit
+    Park,
+    /// Every channel operation and select as well
+    Full,
+}
+
+impl Level {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Level::Observe => "observe",
+            Level::Park => "park",
+            Level::Full => "full",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned text
+    Text,
+    /// JSON
+    Json,
+}
+
+/// Where to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Listen::Off);
+        }
+        text.parse().map(Listen::At).map_err(|_| {
+            "expected an address and a port, such as 127.0.0.1:9477, or `off`".to_owned()
+        })
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|_| "expected a time such as 500ms, 30s or 5m".to_owned())?;
+    match Duration::try_from(parsed) {
+        Ok(time) if time >= Duration::from_millis(10) => Ok(time),
+        _ => Err("a time of at least 10ms is needed".to_owned()),
+    }
+}
+
+fn criterion(text: &str) -> Result<Criterion, String> {
+    let (name, argument) = match text.split_once([' ', '=']) {
+        Some((name, argument)) => (name, Some(argument.trim())),
+        None => (text, None),
+    };
+    let nanos = |time: &str| u64::try_from(duration(time).ok()?.as_nanos()).ok();
+    Criterion::parse(name, argument, nanos).map_err(|error| error.to_string())
+}
+
+fn group_by(text: &str) -> Result<Grouping, String> {
+    Ok(Grouping::By(
+        match text.split_once([' ', '=']).unwrap_or((text, "")) {
+            ("none", "") => return Ok(Grouping::None),
+            ("stack", "") => GroupBy::Stack,
+            ("state", "") => GroupBy::State,
+            ("reason", "") => GroupBy::Reason,
+            ("curloc", "") => GroupBy::Current,
+            ("userloc", "") => GroupBy::User,
+            ("goloc", "") => GroupBy::Go,
+            ("startloc", "") => GroupBy::Start,
+            ("chan", "") => GroupBy::Chan,
+            ("label", key) if !key.is_empty() => GroupBy::Label(key.to_owned()),
+            _ => {
+                return Err("expected stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan or none".to_owned());
+            }
+        },
+    ))
+}
+
+fn chan_addr(text: &str) -> Result<ChanAddr, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    u64::from_str_radix(digits, 16)
+        .map(ChanAddr)
+        .map_err(|_| "expected an address such as 0xc000012345".to_owned())
+}
+
+fn ring_mib(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(mib) if (1..=1024).contains(&mib) && u32::is_power_of_two(mib) => Ok(mib),
+        _ => Err("expected a power of two from 1 to 1024".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_target_is_needed_and_only_one() {
+        for (line, ok) in [
+            ("gotrace run", false),
+            ("gotrace run --pid 1", true),
+            ("gotrace run --name api*", true),
+            ("gotrace run -- ./svc --flag", true),
+            ("gotrace run --pid 1 --name x", false),
+            ("gotrace run --pid 1 -- ./svc", false),
+            ("gotrace run --pid 1 --ring 3", false),
+            ("gotrace run --pid 1 --duration 1ms", false),
+            ("gotrace run --pid 1 --duration 5s --listen off", true),
+            ("gotrace run --pid 1 --listen nowhere", false),
+            ("gotrace goroutines", false),
+            ("gotrace goroutines --pid 1 --format json", true),
+            (
+                "gotrace goroutines --from x.gosnap --with user --without state=waiting",
+                true,
+            ),
+            ("gotrace goroutines --pid 1 --with colour", false),
+            ("gotrace goroutines --pid 1 --with state=asleep", false),
+            (
+                "gotrace goroutines --pid 1 --with waiting-longer=1m --group label=tenant --sort waiting",
+                true,
+            ),
+            ("gotrace goroutines --pid 1 --group hue", false),
+            ("gotrace stack 17 --pid 1", true),
+            ("gotrace channel 0xc000012345 --pid 1", true),
+            ("gotrace channel somewhere --pid 1", false),
+            ("gotrace snapshot --pid 1 -o x.gosnap", true),
+            ("gotrace snapshot --pid 1", false),
+        ] {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            assert_eq!(parsed.is_ok(), ok, "{line}: {:?}", parsed.err());
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Commands that look once, at a process' memory or at a saved snapshot, and place no probe.
+
+use std::io::Write as _;
+
+use serde::Serialize;
+use tracer_golang::process::ReadOptions;
+use tracer_model::detect::Detector;
+use tracer_model::ids::{ChanAddr, Goid};
+use tracer_model::query::{Criterion, Filter, GroupBy};
+use tracer_model::snapshot::{Channel, Goroutine, Snapshot};
+
+use super::Verdict;
+use super::source::Source;
+use crate::cli::{
+    ChannelArgs, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, Grouping, SnapshotArgs,
+    StackArgs, ValuesArgs,
+};
+use crate::document::{self, SnapshotInfo};
+use crate::failure::Failure;
+use crate::saved::Saved;
+use crate::text;
+
+/// How many agreeing passes a verdict needs (see `tracer_model::detect`).
+const PASSES: usize = 2;
+
+/// `gotrace goroutines`.
+pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let snapshot = source.snapshot(&ReadOptions {
+        max_frames: args.depth,
+        ..ReadOptions::default()
+    })?;
+    let mut filter = args.list.filter();
+    // What people look for is theirs; machines get everything that they did not exclude.
+    if args.format == Format::Text
+        && !args.system
+        && !filter
+            .with
+            .iter()
+            .any(|criterion| matches!(criterion, Criterion::System))
+    {
+        filter.with.push(Criterion::User);
+    }
+    let mut chosen = choose(&snapshot, &filter, &source);
+    tracer_model::query::SortBy::from(args.sort).sort(&snapshot.goroutines, &mut chosen);
+    match args.format {
+        Format::Json => {
+            let limit = args.limit.unwrap_or(usize::MAX);
+            let list = chosen
+                .iter()
+                .take(limit)
+                .filter_map(|index| snapshot.goroutines.get(*index));
+            let document = document::goroutines::Document::new(
+                source.info(),
+                &snapshot,
+                list,
+                source.symbols(),
+                source.clock(),
+            );
+            print_json(&document)?;
+        }
+        Format::Text => {
+            let grouping = args.group.clone().unwrap_or(Grouping::By(GroupBy::Stack));
+            let list = text::goroutines::List {
+                snapshot: &snapshot,
+                symbols: source.symbols(),
+                depth: args.depth,
+                limit: args.limit.unwrap_or(usize::MAX),
+            };
+            let body = match grouping {
+                Grouping::None => list.each(&chosen),
+                Grouping::By(by) => list.grouped(&chosen, &by),
+            };
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{}\n\n{body}", source.heading(&snapshot))?;
+            print_errors(&mut out, &snapshot)?;
+        }
+    }
+    Ok(Verdict::Clean)
+}
+
+/// `gotrace stack GOID`.
+pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let snapshot = source.snapshot(&ReadOptions {
+        max_frames: 1024,
+        ..ReadOptions::default()
+    })?;
+    let position = snapshot
+        .goroutines
+        .iter()
+        .position(|goroutine| goroutine.goid == Goid(args.goid));
+    let goroutine = position.and_then(|index| snapshot.goroutines.get(index));
+    let (Some(index), Some(goroutine)) = (position, goroutine) else {
+        return Err(Failure::new(format!("there is no goroutine {}", args.goid))
+            .because("it has ended, or never was")
+            .next("list them with `gotrace goroutines`")
+            .into());
+    };
+    match args.format {
+        Format::Json => {
+            let list = std::iter::once(goroutine);
+            print_json(&document::goroutines::Document::new(
+                source.info(),
+                &snapshot,
+                list,
+                source.symbols(),
+                source.clock(),
+            ))?;
+        }
+        Format::Text => {
+            let list = text::goroutines::List {
+                snapshot: &snapshot,
+                symbols: source.symbols(),
+                depth: usize::MAX,
+                limit: usize::MAX,
+            };
+            let mut out = anstream::stdout().lock();
+            write!(out, "{}", list.each(&[index]))?;
+            for line in text::goroutines::waits_on(goroutine, &snapshot) {
+                writeln!(out, "{line}")?;
+            }
+        }
+    }
+    Ok(Verdict::Clean)
+}
+
+/// `gotrace channels`.
+pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let mut snapshot = source.snapshot(&value_options(&args.values, &[]))?;
+    let filter = args.list.filter();
+    if !filter.with.is_empty() || !filter.without.is_empty() {
+        let chosen = choose(&snapshot, &filter, &source);
+        let goids: std::collections::HashSet<Goid> = chosen
+            .iter()
+            .filter_map(|index| snapshot.goroutines.get(*index))
+            .map(|goroutine| goroutine.goid)
+            .collect();
+        let waited_on = |channel: &Channel| {
+            channel
+                .send_waiting
+                .iter()
+                .chain(&channel.recv_waiting)
+                .any(|waiter| goids.contains(&waiter.goid))
+        };
+        snapshot.channels.retain(waited_on);
+    }
+    match args.format {
+        Format::Json => print_json(&document::channels::Document::new(
+            source.info(),
+            &snapshot,
+            source.clock(),
+        ))?,
+        Format::Text => {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{}\n", source.heading(&snapshot))?;
+            if snapshot.channels.is_empty() {
+                writeln!(out, "No goroutine waits on a channel.")?;
+            } else {
+                write!(out, "{}", text::channels::render(&snapshot))?;
+            }
+            print_errors(&mut out, &snapshot)?;
+        }
+    }
+    Ok(Verdict::Clean)
+}
+
+/// `gotrace channel ADDR`.
+pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let mut snapshot = source.snapshot(&value_options(&args.values, &[args.address]))?;
+    snapshot
+        .channels
+        .retain(|channel| channel.addr == args.address);
+    let Some(channel) = snapshot.channels.first() else {
+        return Err(
+            Failure::new(format!("there is no channel at {}", args.address))
+                .because(snapshot.errors.first().map_or(
+                    "nobody waits on it, and memory there is no channel",
+                    String::as_str,
+                ))
+                .next("list channels with `gotrace channels`")
+                .into(),
+        );
+    };
+    match args.format {
+        Format::Json => print_json(&document::channels::Document::new(
+            source.info(),
+            &snapshot,
+            source.clock(),
+        ))?,
+        Format::Text => {
+            let mut out = anstream::stdout().lock();
+            write!(
+                out,
+                "{}",
+                text::channels::picture(channel, &snapshot, source.symbols())
+            )?;
+        }
+    }
+    Ok(Verdict::Clean)
+}
+
+/// `gotrace snapshot -o FILE`.
+pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::of_process(args.target.pid, args.target.name.as_deref())?;
+    let mut snapshot = source.snapshot(&value_options(&args.values, &[]))?;
+    source.find_reachable(&mut snapshot)?;
+    let saved = Saved::new(
+        source.info().clone(),
+        source.clock(),
+        snapshot,
+        source.symbols(),
+    );
+    saved.write(&args.output)?;
+    let bytes = std::fs::metadata(&args.output)?.len();
+    let mut out = anstream::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} and {}, {} bytes",
+        args.output.display(),
+        text::count(saved.snapshot.goroutines.len(), "goroutine"),
+        text::count(saved.snapshot.channels.len(), "channel"),
+        text::thousands(bytes),
+    )?;
+    Ok(Verdict::Clean)
+}
+
+/// `gotrace deadlocks`: several passes, since one read of a live heap proves nothing.
+pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let mut detector = Detector::default();
+    let mut findings = Vec::new();
+    let mut snapshot = Snapshot::default();
+    for _ in 0..if source.is_live() { PASSES } else { 1 } {
+        snapshot = source.snapshot(&ReadOptions::default())?;
+        source.find_reachable(&mut snapshot)?;
+        findings = detector.pass(&snapshot, None, source.symbols());
+    }
+    let entries: Vec<document::findings::Entry> = findings
+        .iter()
+        .map(|finding| document::findings::Entry::new(finding, source.symbols()))
+        .collect();
+    match args.format {
+        Format::Json => print_json(&document::findings::Document {
+            schema: document::findings::SCHEMA,
+            target: source.info(),
+            snapshot: Some(SnapshotInfo::new(&snapshot, source.clock())),
+            findings: &entries,
+            errors: &snapshot.errors,
+        })?,
+        Format::Text => {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{}\n", source.heading(&snapshot))?;
+            if entries.is_empty() {
+                writeln!(
+                    out,
+                    "No goroutine is deadlocked or leaked, as far as memory tells."
+                )?;
+            }
+            for entry in &entries {
+                writeln!(out, "{}", text::findings::render(entry))?;
+            }
+            print_errors(&mut out, &snapshot)?;
+        }
+    }
+    let certain = entries.iter().any(document::findings::Entry::is_certain);
+    Ok(if certain {
+        Verdict::Findings
+    } else {
+        Verdict::Clean
+    })
+}
+
+fn choose(snapshot: &Snapshot, filter: &Filter, source: &Source) -> Vec<usize> {
+    let bound = filter.bind(snapshot, source.symbols());
+    let keeps = |(_, goroutine): &(usize, &Goroutine)| bound.keeps(goroutine);
+    snapshot
+        .goroutines
+        .iter()
+        .enumerate()
+        .filter(keeps)
+        .map(|(index, _)| index)
+        .collect()
+}
+
+fn value_options(args: &ValuesArgs, extra: &[ChanAddr]) -> ReadOptions {
+    ReadOptions {
+        values: args.values,
+        redact: args.redact,
+        extra_channels: extra.to_vec(),
+        ..ReadOptions::default()
+    }
+}
+
+fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn print_errors(out: &mut impl std::io::Write, snapshot: &Snapshot) -> std::io::Result<()> {
+    for error in &snapshot.errors {
+        writeln!(
+            out,
+            "{}",
+            text::styled(text::NOTICE, format!("not read: {error}"))
+        )?;
+    }
+    Ok(())
+}

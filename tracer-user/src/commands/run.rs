@@ -1,0 +1,409 @@
+//! `gotrace run`: attach, show, report, leave nothing behind.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
+use std::process::Child;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime_now};
+
+use super::Verdict;
+use crate::cli::{Format, Level, Listen, RunArgs, RunTarget};
+use crate::document::run::{Attached, Line, ProbeInfo, Stamped};
+use crate::document::{WallClock, seconds};
+use crate::failure::Failure;
+use crate::serve;
+use crate::spawn::{self, Held};
+use crate::target::{self, Target};
+use crate::text;
+use crate::trace::kernel::{Attachment, Kernel, Settings};
+use crate::trace::pipeline::{Ended, Input, Output, Pipeline, Source, Wiring};
+use crate::trace::preflight::Host;
+use crate::trace::{observer, probes};
+
+/// The port of the design's contract.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9477);
+/// The first slot of the kernel side's table of targets: this program traces one.
+const SLOT: u32 = 0;
+/// How long a started program may take until its runtime is there.
+const START_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs until the target ends, the duration is over or a signal comes.
+pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // Before anything is attached: from here on, whatever asks for the end gets a report.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::listen()?
+    };
+    let listener = listen(args.listen)?;
+    let host = Host::look();
+    let (target, held) = open(&args.target)?;
+    host.check_memory()?;
+    let mut sites = probes::sites(&target.binary, args.level)?;
+    if args.bench_worst {
+        probes::move_to_entry(&mut sites);
+    }
+    let mut source = match args.level {
+        Level::Observe => None,
+        Level::Park | Level::Full => {
+            host.check_probes()?;
+            let settings = Settings {
+                ring_bytes: args.ring << 20,
+                log: args.kernel_log,
+                wake_always: args.bench_worst,
+            };
+            Some(Kernel::load(settings).map_err(no_kernel)?)
+        }
+    };
+    let log = match (&mut source, args.kernel_log) {
+        (Some(kernel), true) => Some(kernel.logger().map_err(no_kernel)?),
+        _ => None,
+    };
+    let attachment = match &mut source {
+        Some(kernel) => Some(attach(kernel, &target, &sites)?),
+        None => None,
+    };
+    let child = held.map(Held::release).transpose()?;
+    let process = if child.is_some() {
+        started(&target)?
+    } else {
+        Some(target.process()?)
+    };
+
+    let attached = Attached {
+        target: target.info.clone(),
+        level: args.level.name(),
+        probes: sites
+            .iter()
+            .map(|site| ProbeInfo {
+                hook: site.hook.program(),
+                function: site.function.clone(),
+                address: site.vaddr.to_string(),
+                offset: site.offset_in_function,
+                instruction: site.instruction.clone(),
+            })
+            .collect(),
+        expected_seconds_per_hit: seconds(probes::HIT_COST_NANOS),
+        listening: listener
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+            .map(|address| address.to_string()),
+    };
+    let source = match (source, attachment) {
+        (Some(kernel), Some(attachment)) => Source::new(kernel, attachment, log),
+        _ => None,
+    };
+    let session = Session {
+        args,
+        target,
+        attached,
+        listener,
+        child,
+        signals,
+    };
+    session.follow(&runtime, process, source)
+}
+
+/// What asks for the end from outside.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from their default, which is to end the process at once. To be called
+    /// inside a tokio runtime.
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of them, also for one that came before.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}
+
+/// Everything that lives as long as the trace.
+struct Session {
+    args: RunArgs,
+    target: Target,
+    attached: Attached,
+    listener: Option<TcpListener>,
+    child: Option<Child>,
+    signals: Signals,
+}
+
+impl Session {
+    /// Starts the threads, shows what they say, and ends them.
+    fn follow(
+        mut self,
+        runtime: &Runtime,
+        process: Option<GoProcess>,
+        source: Option<Source>,
+    ) -> anyhow::Result<Verdict> {
+        let clock = WallClock::new(ktime_now());
+        let symbols = match &process {
+            Some(process) => process.symbols(),
+            None => Symbols::new(Arc::clone(&self.target.binary), 0),
+        };
+        let (inputs, pipeline_inputs) = mpsc::channel();
+        let (pipeline_outputs, outputs) = tokio::sync::mpsc::unbounded_channel();
+        let pipeline = Pipeline::new(
+            &self.target,
+            WaitDecoder::new(Arc::clone(&self.target.binary)),
+            symbols.clone(),
+            clock,
+            self.args.interval,
+            source,
+            Wiring {
+                inputs: pipeline_inputs,
+                outputs: pipeline_outputs,
+            },
+        )?;
+        let mut screen = Screen::new(self.args.format);
+        screen.attached(&self.attached)?;
+        let pipeline = thread::Builder::new()
+            .name("gotrace-events".to_owned())
+            .spawn(move || pipeline.run())?;
+        let (stop_observer, observer_stop) = mpsc::channel();
+        let (to_pipeline, interval) = (inputs.clone(), self.args.interval);
+        let observer = thread::Builder::new()
+            .name("gotrace-memory".to_owned())
+            .spawn(move || {
+                if let Some(process) = process {
+                    let options = ReadOptions::default();
+                    observer::observe(process, &options, interval, &to_pipeline, &observer_stop);
+                }
+            })?;
+        let shown = runtime.block_on(self.show(&mut screen, &inputs, outputs, symbols, clock));
+        // Whatever happened to the screen, the probes are to go.
+        drop(stop_observer);
+        // A closed channel means that the pipeline has ended already.
+        let _ = inputs.send(Input::Stop(Ended::Interrupted));
+        let joined = (pipeline.join(), observer.join());
+        if let Some(child) = &mut self.child
+            && child.try_wait()?.is_none()
+        {
+            screen.note(&format!(
+                "the started program runs on as pid {}",
+                child.id()
+            ))?;
+        }
+        match joined {
+            (Ok(()), Ok(())) => shown,
+            (Err(panic), _) | (_, Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Shows the outputs until the report has come.
+    async fn show(
+        &mut self,
+        screen: &mut Screen,
+        inputs: &mpsc::Sender<Input>,
+        mut outputs: tokio::sync::mpsc::UnboundedReceiver<Output>,
+        symbols: Symbols,
+        clock: WallClock,
+    ) -> anyhow::Result<Verdict> {
+        let server = serve::start(
+            self.listener.take(),
+            self.attached.clone(),
+            inputs.clone(),
+            symbols,
+            clock,
+        )?;
+        let duration = async {
+            match self.args.duration {
+                Some(duration) => tokio::time::sleep(duration).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(duration);
+        let mut asked = false;
+        let ask = |ended| {
+            // A closed channel means that the pipeline is already ending by itself.
+            let _ = inputs.send(Input::Stop(ended));
+        };
+        loop {
+            tokio::select! {
+                output = outputs.recv() => match output {
+                    Some(Output::Report(report)) => {
+                        screen.report(&report)?;
+                        let certain = report.findings.iter().any(crate::document::findings::Entry::is_certain);
+                        server.stop();
+                        return Ok(if certain { Verdict::Findings } else { Verdict::Clean });
+                    }
+                    Some(output) => screen.show(&output)?,
+                    None => return Err(Failure::new("tracing ended without a report").into()),
+                },
+                () = &mut duration, if !asked => {
+                    asked = true;
+                    ask(Ended::Duration);
+                }
+                () = self.signals.next() => ask(Ended::Interrupted),
+            }
+        }
+    }
+}
+
+/// Where what the pipeline says is written: text for people or one JSON object a line.
+struct Screen {
+    format: Format,
+}
+
+impl Screen {
+    const fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    fn attached(&mut self, attached: &Attached) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => self.line(Line::Attached(attached)),
+            Format::Text => self.text(&text::run::attached(attached)),
+        }
+    }
+
+    fn show(&mut self, output: &Output) -> anyhow::Result<()> {
+        match (self.format, output) {
+            (Format::Json, Output::Summary(summary)) => self.line(Line::Summary(summary)),
+            (Format::Json, Output::Finding(finding)) => self.line(Line::Finding { finding }),
+            (Format::Json, Output::Resolved(id)) => self.line(Line::Resolved { id }),
+            (Format::Json, Output::Warning(message)) => self.line(Line::Warning { message }),
+            (Format::Json, Output::Report(report)) => self.line(Line::Report(report)),
+            (Format::Text, Output::Summary(summary)) => self.text(&text::run::summary(summary)),
+            (Format::Text, Output::Finding(finding)) => self.text(&text::findings::render(finding)),
+            (Format::Text, Output::Resolved(id)) => self.text(&text::run::resolved(id)),
+            (Format::Text, Output::Warning(message)) => self.note(message),
+            (Format::Text, Output::Report(report)) => self.text(&text::run::report(report)),
+        }
+    }
+
+    fn report(&mut self, report: &crate::document::run::Report) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => self.line(Line::Report(report)),
+            Format::Text => self.text(&text::run::report(report)),
+        }
+    }
+
+    /// A remark that belongs to no document.
+    fn note(&mut self, message: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => self.line(Line::Warning { message }),
+            Format::Text => self.text(&text::run::note(message)),
+        }
+    }
+
+    fn line(&mut self, line: Line<'_>) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let mut bytes = serde_json::to_vec(&Stamped::from(line))?;
+        bytes.push(b'\n');
+        out.write_all(&bytes)?;
+        out.flush()?;
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> anyhow::Result<()> {
+        let mut out = anstream::stdout().lock();
+        writeln!(out, "{}", text.trim_end_matches('\n'))?;
+        out.flush()?;
+        Ok(())
+    }
+}
+
+fn open(target: &RunTarget) -> Result<(Target, Option<Held>), Failure> {
+    match (target.pid, &target.name, target.command.first()) {
+        (Some(pid), ..) => Ok((Target::of_pid(pid)?, None)),
+        (_, Some(name), _) => Ok((Target::of_pid(target::pid_by_name(name)?)?, None)),
+        (.., Some(program)) => {
+            let program = spawn::find_program(program)?;
+            let held = Held::start(&target.command)?;
+            Ok((Target::of_program(held.pid(), &program)?, Some(held)))
+        }
+        (None, None, None) => {
+            Err(Failure::new("nothing to trace").next("give --pid, --name or `-- CMD`"))
+        }
+    }
+}
+
+/// Binds before anything is attached, so that a taken address changes nothing.
+fn listen(listen: Option<Listen>) -> Result<Option<TcpListener>, Failure> {
+    let failed = |address: SocketAddr, error: &std::io::Error| {
+        Failure::new(format!("cannot listen on {address}"))
+            .because(error)
+            .next("give another address with --listen (port 0 takes a free one), or `--listen off`")
+    };
+    match listen {
+        Some(Listen::Off) => Ok(None),
+        Some(Listen::At(address)) => TcpListener::bind(address)
+            .map(Some)
+            .map_err(|error| failed(address, &error)),
+        None => match TcpListener::bind(DEFAULT_LISTEN) {
+            Ok(listener) => Ok(Some(listener)),
+            // Another gotrace has it, most likely: nobody asked for this very port.
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                let free = SocketAddr::new(DEFAULT_LISTEN.ip(), 0);
+                TcpListener::bind(free)
+                    .map(Some)
+                    .map_err(|error| failed(free, &error))
+            }
+            Err(error) => Err(failed(DEFAULT_LISTEN, &error)),
+        },
+    }
+}
+
+fn attach(
+    kernel: &mut Kernel,
+    target: &Target,
+    sites: &[tracer_golang::binary::HookSite],
+) -> Result<Attachment, Failure> {
+    let pid = NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?;
+    let config = probes::config(&target.binary, target.pid, sites);
+    kernel.attach(SLOT, config, &target.file, pid, &probes::probes(sites)).map_err(|error| {
+        let gone = !std::path::Path::new(&format!("/proc/{}", target.pid)).exists();
+        let failure = Failure::new(format!("cannot attach to process {}", target.pid)).because(error);
+        if gone {
+            Failure::new(format!("process {} ended while gotrace attached", target.pid))
+                .next("start it again and give its new pid, or start it with `gotrace run -- CMD`")
+        } else {
+            failure.next("use `--level observe`, which places no probe, or see `gotrace run -vv` for more")
+        }
+    })
+}
+
+/// Opens a process that was just started, whose runtime may not be there yet. `None` if it has ended
+/// already: then there are events alone.
+fn started(target: &Target) -> Result<Option<GoProcess>, Failure> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        match GoProcess::attach(target.pid, target.binary.clone()) {
+            Ok(process) => return Ok(Some(process)),
+            Err(error) if error.is_gone() => return Ok(None),
+            Err(error) if Instant::now() > deadline => {
+                return Err(target.unreadable(&error));
+            }
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn no_kernel(error: crate::trace::kernel::KernelError) -> Failure {
+    Failure::new("cannot start the kernel side")
+        .because(error)
+        .next("use `--level observe`, which needs none, or see `gotrace run -vv` for more")
+}

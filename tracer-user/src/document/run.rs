@@ -1,0 +1,218 @@
+//! `gotrace.run/1`: the objects that `gotrace run --format json` prints, one a line.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tracer_model::ids::Goid;
+
+use super::findings::Entry as Finding;
+use super::{Site, Target};
+
+/// The schema of every line.
+pub(crate) const SCHEMA: &str = "gotrace.run/1";
+
+/// One line of the stream.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(crate) enum Line<'a> {
+    /// The first line: what is traced and how.
+    Attached(&'a Attached),
+    /// The state of affairs, once an interval.
+    Summary(&'a Summary),
+    /// A new finding, or one whose verdict changed.
+    Finding {
+        /// The finding.
+        finding: &'a Finding,
+    },
+    /// A finding that is not true any more.
+    Resolved {
+        /// Its id.
+        id: &'a str,
+    },
+    /// Something that the user should know.
+    Warning {
+        /// What.
+        message: &'a str,
+    },
+    /// The last line.
+    Report(&'a Report),
+}
+
+/// A [`Line`] with its schema.
+#[derive(Debug, Serialize)]
+pub(crate) struct Stamped<'a> {
+    pub(crate) schema: &'static str,
+    #[serde(flatten)]
+    pub(crate) line: Line<'a>,
+}
+
+impl<'a> From<Line<'a>> for Stamped<'a> {
+    fn from(line: Line<'a>) -> Self {
+        Self {
+            schema: SCHEMA,
+            line,
+        }
+    }
+}
+
+/// What is traced and how.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Attached {
+    pub(crate) target: Target,
+    pub(crate) level: &'static str,
+    pub(crate) probes: Vec<ProbeInfo>,
+    /// Estimated time that one hit takes from the target.
+    pub(crate) expected_seconds_per_hit: f64,
+    /// Address of the HTTP server, if it runs.
+    pub(crate) listening: Option<String>,
+}
+
+/// One probe.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ProbeInfo {
+    pub(crate) hook: &'static str,
+    pub(crate) function: String,
+    pub(crate) address: String,
+    pub(crate) offset: u64,
+    pub(crate) instruction: String,
+}
+
+/// Goroutines by state; the runtime's own are counted apart.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Goroutines {
+    pub(crate) total: usize,
+    pub(crate) system: usize,
+    pub(crate) by_state: BTreeMap<&'static str, usize>,
+    /// Goroutines whose state is not known since events were lost.
+    pub(crate) unknown: usize,
+}
+
+/// Events since attach, each counted once.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) events: u64,
+    pub(crate) sends: u64,
+    pub(crate) receives: u64,
+    pub(crate) closes: u64,
+    pub(crate) selects: u64,
+    pub(crate) parks: BTreeMap<String, u64>,
+    pub(crate) wakeups: u64,
+    pub(crate) wakeups_by_runtime: u64,
+    pub(crate) created: u64,
+    pub(crate) exited: u64,
+    /// Transitions that the model holds impossible.
+    pub(crate) anomalies: BTreeMap<&'static str, u64>,
+}
+
+impl Totals {
+    /// All parks, whatever the reason.
+    pub(crate) fn parked(&self) -> u64 {
+        self.parks.values().sum()
+    }
+}
+
+/// Records that never arrived.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Loss {
+    pub(crate) records: u64,
+    pub(crate) by_cpu: Vec<u64>,
+    /// Events that came too late to be put in order.
+    pub(crate) late: u64,
+    /// Records whose probe could not read all of the target's memory that it wanted.
+    pub(crate) faults: u64,
+    /// Records of a kind that is not known.
+    pub(crate) unknown: u64,
+}
+
+/// Per second, over the last interval.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Rates {
+    pub(crate) events: f64,
+    pub(crate) sends: f64,
+    pub(crate) receives: f64,
+    pub(crate) closes: f64,
+    pub(crate) selects: f64,
+    pub(crate) parks: f64,
+    pub(crate) wakeups: f64,
+    pub(crate) created: f64,
+    pub(crate) exited: f64,
+    /// Estimated share of one core that the probes take from the target: hits times the cost of one.
+    pub(crate) estimated_tax: f64,
+}
+
+/// The state of affairs.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) time: String,
+    pub(crate) goroutines: Goroutines,
+    pub(crate) totals: Totals,
+    pub(crate) rates: Rates,
+    pub(crate) fullest: Vec<Channel>,
+    pub(crate) longest_waits: Vec<LongWait>,
+    pub(crate) loss: Loss,
+    /// How old the last read of the target's memory is, and how long it took; `null` before the
+    /// first one.
+    pub(crate) memory_age_seconds: Option<f64>,
+    pub(crate) memory_read_seconds: Option<f64>,
+}
+
+/// One channel, with what happened on it since attach.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Channel {
+    pub(crate) id: u32,
+    pub(crate) address: String,
+    #[serde(rename = "type")]
+    pub(crate) elem_type: String,
+    /// Buffered elements when last seen; `null` if never.
+    pub(crate) len: Option<u64>,
+    /// `null` if not known.
+    pub(crate) cap: Option<u64>,
+    pub(crate) closed: bool,
+    pub(crate) sends: u64,
+    pub(crate) receives: u64,
+    pub(crate) closes: u64,
+    pub(crate) parks_send: u64,
+    pub(crate) parks_receive: u64,
+    pub(crate) max_len: u64,
+    pub(crate) send_waiting: usize,
+    pub(crate) recv_waiting: usize,
+}
+
+/// A goroutine that waits long for what only another one can bring about.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LongWait {
+    pub(crate) goid: Goid,
+    pub(crate) reason: String,
+    /// How long, if its beginning is known.
+    pub(crate) seconds: Option<f64>,
+    /// For how long it was seen to wait.
+    pub(crate) seen_seconds: f64,
+    pub(crate) site: Option<Site>,
+}
+
+/// One goroutine in the report.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Goroutine {
+    pub(crate) goid: Goid,
+    pub(crate) state: &'static str,
+    pub(crate) wait_reason: Option<String>,
+    pub(crate) system: bool,
+    pub(crate) parks: u64,
+    pub(crate) wakeups: u64,
+    pub(crate) wakeups_made: u64,
+    pub(crate) blocked_seconds: f64,
+}
+
+/// The last line.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// `interrupted`, `duration` or `target exited`.
+    pub(crate) ended: &'static str,
+    pub(crate) seconds: f64,
+    pub(crate) totals: Totals,
+    pub(crate) loss: Loss,
+    pub(crate) goroutines: Vec<Goroutine>,
+    pub(crate) channels: Vec<Channel>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) probes_removed: usize,
+}

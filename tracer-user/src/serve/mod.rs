@@ -1,0 +1,174 @@
+//! The HTTP server: `/metrics`, `/healthz` and the JSON API. It answers from the pipeline's view of
+//! the moment and never touches the target itself.
+
+mod metrics;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tracer_golang::process::Symbols;
+
+use crate::document::run::Attached;
+use crate::document::{self, SnapshotInfo, WallClock};
+use crate::trace::pipeline::{Input, View};
+
+/// How long the pipeline may take to answer: it can be busy with a snapshot of a large target.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Content type of the Prometheus text format that is served.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the handlers share.
+struct Shared {
+    attached: Attached,
+    inputs: Sender<Input>,
+    symbols: Symbols,
+    clock: WallClock,
+}
+
+/// The running server, or none if it is switched off.
+pub(crate) struct Server {
+    task: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Ends the server; connections that are open are closed.
+    pub(crate) fn stop(&self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+/// Starts to serve on `listener`. To be called inside a tokio runtime.
+///
+/// # Errors
+/// The listener cannot be used.
+pub(crate) fn start(
+    listener: Option<TcpListener>,
+    attached: Attached,
+    inputs: Sender<Input>,
+    symbols: Symbols,
+    clock: WallClock,
+) -> std::io::Result<Server> {
+    let Some(listener) = listener else {
+        return Ok(Server { task: None });
+    };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let shared = Arc::new(Shared {
+        attached,
+        inputs,
+        symbols,
+        clock,
+    });
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/api/v1/goroutines", get(goroutines))
+        .route("/api/v1/channels", get(channels))
+        .route("/api/v1/findings", get(findings))
+        .fallback(not_found)
+        .with_state(shared);
+    let task = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!("the HTTP server ended: {error}");
+        }
+    });
+    Ok(Server { task: Some(task) })
+}
+
+impl Shared {
+    async fn view(&self) -> Result<View, Unavailable> {
+        let (sender, receiver) = oneshot::channel();
+        self.inputs
+            .send(Input::View(sender))
+            .map_err(|_| Unavailable)?;
+        match tokio::time::timeout(PATIENCE, receiver).await {
+            Ok(Ok(view)) => Ok(view),
+            _ => Err(Unavailable),
+        }
+    }
+}
+
+/// The pipeline has ended or does not answer.
+struct Unavailable;
+
+impl IntoResponse for Unavailable {
+    fn into_response(self) -> Response {
+        let body = json!({ "error": "tracing has ended or is too busy to answer" });
+        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
+    }
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    match metrics::render(&view, &shared.attached) {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()),
+        Err(error) => {
+            let body = json!({ "error": error.to_string() });
+            Ok((StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response())
+        }
+    }
+}
+
+async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    let body = json!({
+        "status": "tracing",
+        "pid": shared.attached.target.pid,
+        "level": shared.attached.level,
+        "events": view.totals.events,
+        "lost": view.loss.records,
+    });
+    Ok(Json(body).into_response())
+}
+
+async fn goroutines(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    let document = document::goroutines::Document::new(
+        &shared.attached.target,
+        &view.snapshot,
+        view.snapshot.goroutines.iter(),
+        &shared.symbols,
+        shared.clock,
+    );
+    Ok(Json(document).into_response())
+}
+
+async fn channels(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    let document =
+        document::channels::Document::new(&shared.attached.target, &view.snapshot, shared.clock);
+    Ok(Json(document).into_response())
+}
+
+async fn findings(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    let document = document::findings::Document {
+        schema: document::findings::SCHEMA,
+        target: &shared.attached.target,
+        snapshot: Some(SnapshotInfo::new(&view.snapshot, shared.clock)),
+        findings: &view.findings,
+        errors: &view.snapshot.errors,
+    };
+    Ok(Json(document).into_response())
+}
+
+async fn not_found() -> Response {
+    let body = json!({
+        "error": "no such path",
+        "paths": ["/metrics", "/healthz", "/api/v1/goroutines", "/api/v1/channels", "/api/v1/findings"],
+    });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}

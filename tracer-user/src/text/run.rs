@@ -1,0 +1,334 @@
+//! What `gotrace run` prints for people.
+
+use std::fmt::Write as _;
+
+use super::{ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, styled, table, thousands};
+use crate::document::run::{Attached, Channel, LongWait, Loss, Report, Summary};
+
+/// What was found and placed.
+pub(crate) fn attached(attached: &Attached) -> String {
+    let target = &attached.target;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} pid {}  {}  {} {}",
+        styled(BOLD, "tracing"),
+        target.pid,
+        target.exe.display(),
+        target.go_version,
+        target.arch,
+    );
+    let mut facts = vec![
+        format!("build id {}", target.build_id),
+        format!("layouts from {}", target.layout),
+    ];
+    if target.stripped {
+        facts.push("stripped".to_owned());
+    }
+    if target.pie {
+        facts.push("position independent".to_owned());
+    }
+    let _ = writeln!(text, "{}", styled(DIM, facts.join(", ")));
+    if target.replaced {
+        let _ = writeln!(
+            text,
+            "{}",
+            styled(
+                NOTICE,
+                "the file was replaced on disk; the running one is read through /proc"
+            )
+        );
+    }
+    if attached.probes.is_empty() {
+        let _ = writeln!(
+            text,
+            "level {}: no probe, memory is read once an interval, no cost inside the target",
+            attached.level
+        );
+    } else {
+        let nanos = attached.expected_seconds_per_hit * 1e9;
+        let _ = writeln!(
+            text,
+            "level {}: {}, about {} of the target's time a hit",
+            attached.level,
+            count(attached.probes.len(), "probe"),
+            elapsed(nanos as u64),
+        );
+        let mut probes = table(&["PROBE", "AT", "ADDRESS", "INSTRUCTION"]);
+        for probe in &attached.probes {
+            probes.add_row([
+                probe.hook.to_owned(),
+                format!("{}+{:#x}", probe.function, probe.offset),
+                probe.address.clone(),
+                probe.instruction.clone(),
+            ]);
+        }
+        let _ = writeln!(text, "{probes}");
+    }
+    if let Some(address) = &attached.listening {
+        let _ = writeln!(
+            text,
+            "serving http://{address}/metrics, /healthz, /api/v1/goroutines, channels, findings"
+        );
+    }
+    text
+}
+
+/// The state of affairs of this moment.
+pub(crate) fn summary(summary: &Summary) -> String {
+    let mut text = String::new();
+    let goroutines = &summary.goroutines;
+    let states: Vec<String> = goroutines
+        .by_state
+        .iter()
+        .filter(|(_, number)| **number > 0)
+        .map(|(state, number)| format!("{state} {}", thousands(*number as u64)))
+        .collect();
+    let time = summary.time.get(11..19).unwrap_or(&summary.time);
+    let _ = write!(
+        text,
+        "\n{} {}: {}; {} of the runtime",
+        styled(BOLD, time),
+        count(goroutines.total, "goroutine"),
+        states.join(", "),
+        goroutines.system,
+    );
+    if goroutines.unknown > 0 {
+        let _ = write!(
+            text,
+            "; {}",
+            styled(
+                NOTICE,
+                format!("{} not known since a loss", goroutines.unknown)
+            )
+        );
+    }
+    text.push('\n');
+    let rates = &summary.rates;
+    let _ = writeln!(
+        text,
+        "  {} events/s{}: sends {}/s, receives {}/s, closes {}/s, selects {}/s, parks {}/s, wake-ups {}/s, created {}/s, exited {}/s",
+        rate(rates.events),
+        tax(rates.estimated_tax),
+        rate(rates.sends),
+        rate(rates.receives),
+        rate(rates.closes),
+        rate(rates.selects),
+        rate(rates.parks),
+        rate(rates.wakeups),
+        rate(rates.created),
+        rate(rates.exited),
+    );
+    losses(&mut text, &summary.loss);
+    for channel in &summary.fullest {
+        let _ = writeln!(text, "  {}", fill(channel));
+    }
+    for wait in &summary.longest_waits {
+        let _ = writeln!(text, "  {}", long_wait(wait));
+    }
+    text
+}
+
+/// A finding that is not true any more.
+pub(crate) fn resolved(id: &str) -> String {
+    format!("\nresolved: {id}")
+}
+
+/// A remark.
+pub(crate) fn note(message: &str) -> String {
+    styled(NOTICE, message)
+}
+
+/// The end of the trace.
+pub(crate) fn report(report: &Report) -> String {
+    let mut text = String::new();
+    let totals = &report.totals;
+    let _ = writeln!(
+        text,
+        "\n{} {}, after {:.1} s: {} events, {}",
+        styled(BOLD, "ended:"),
+        report.ended,
+        report.seconds,
+        thousands(totals.events),
+        if report.loss.records == 0 {
+            "none lost".to_owned()
+        } else {
+            format!("{} lost", thousands(report.loss.records))
+        },
+    );
+    let _ = writeln!(
+        text,
+        "  sends {}, receives {}, closes {}, selects {}, parks {}, wake-ups {}, goroutines created {}, exited {}",
+        thousands(totals.sends),
+        thousands(totals.receives),
+        thousands(totals.closes),
+        thousands(totals.selects),
+        thousands(totals.parked()),
+        thousands(totals.wakeups),
+        thousands(totals.created),
+        thousands(totals.exited),
+    );
+    losses(&mut text, &report.loss);
+    if !totals.anomalies.is_empty() {
+        let list: Vec<String> = totals
+            .anomalies
+            .iter()
+            .map(|(kind, number)| format!("{kind} {number}"))
+            .collect();
+        let _ = writeln!(
+            text,
+            "  {}",
+            styled(
+                NOTICE,
+                format!("transitions not understood: {}", list.join(", "))
+            )
+        );
+    }
+    let mut busiest: Vec<&Channel> = report.channels.iter().collect();
+    busiest.sort_by_key(|channel| {
+        std::cmp::Reverse(channel.sends + channel.receives + channel.len.unwrap_or(0))
+    });
+    if !busiest.is_empty() {
+        let mut channels = table(&[
+            "CHANNEL",
+            "TYPE",
+            "LEN/CAP",
+            "SENDS",
+            "RECEIVES",
+            "BLOCKED SENDS",
+            "BLOCKED RECEIVES",
+        ]);
+        for channel in busiest.iter().take(CHANNELS) {
+            channels.add_row([
+                channel.address.clone(),
+                type_name(channel),
+                fill_of(channel),
+                thousands(channel.sends),
+                thousands(channel.receives),
+                thousands(channel.parks_send),
+                thousands(channel.parks_receive),
+            ]);
+        }
+        let _ = writeln!(text, "{channels}");
+        if busiest.len() > CHANNELS {
+            let _ = writeln!(
+                text,
+                "{}",
+                styled(
+                    DIM,
+                    format!("and {} more channels", busiest.len() - CHANNELS)
+                )
+            );
+        }
+    }
+    if report.findings.is_empty() {
+        text.push_str("no findings\n");
+    }
+    for finding in &report.findings {
+        let _ = writeln!(text, "\n{}", findings::render(finding));
+    }
+    if report.probes_removed > 0 {
+        let _ = writeln!(
+            text,
+            "{}",
+            styled(
+                DIM,
+                format!("{} removed", count(report.probes_removed, "probe"))
+            )
+        );
+    }
+    text
+}
+
+/// How many channels the report shows.
+const CHANNELS: usize = 20;
+
+fn rate(per_second: f64) -> String {
+    thousands(per_second.round() as u64)
+}
+
+fn tax(share: f64) -> String {
+    if share > 0.0 {
+        format!(" (about {:.1} % of one core)", share * 100.0)
+    } else {
+        String::new()
+    }
+}
+
+fn losses(text: &mut String, loss: &Loss) {
+    for (count, style, what) in [
+        (
+            loss.records,
+            ALARM,
+            "events lost: the counts above miss them",
+        ),
+        (loss.late, NOTICE, "events came too late to be put in order"),
+        (
+            loss.faults,
+            NOTICE,
+            "events are incomplete: memory was not readable",
+        ),
+        (
+            loss.unknown,
+            ALARM,
+            "records of a kind that is not known: not counted above",
+        ),
+    ] {
+        if count > 0 {
+            let _ = writeln!(
+                text,
+                "  {}",
+                styled(style, format!("{} {what}", thousands(count)))
+            );
+        }
+    }
+}
+
+fn type_name(channel: &Channel) -> String {
+    if channel.elem_type.is_empty() {
+        "chan ?".to_owned()
+    } else {
+        format!("chan {}", channel.elem_type)
+    }
+}
+
+/// Length and capacity, as far as they are known.
+fn fill_of(channel: &Channel) -> String {
+    let known = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
+    format!("{}/{}", known(channel.len), known(channel.cap))
+}
+
+fn fill(channel: &Channel) -> String {
+    let full = channel.cap > Some(0) && channel.len == channel.cap;
+    let mut text = format!(
+        "{} {} {}",
+        channel.address,
+        type_name(channel),
+        fill_of(channel)
+    );
+    if full {
+        text.push_str(&styled(NOTICE, " full"));
+    }
+    if channel.send_waiting > 0 {
+        let _ = write!(text, ", {} wait to send", channel.send_waiting);
+    }
+    if channel.recv_waiting > 0 {
+        let _ = write!(text, ", {} wait to receive", channel.recv_waiting);
+    }
+    text
+}
+
+fn long_wait(wait: &LongWait) -> String {
+    let nanos = |seconds: f64| (seconds * 1e9) as u64;
+    let time = match wait.seconds {
+        Some(seconds) => elapsed(nanos(seconds)),
+        None => format!("at least {}", elapsed(nanos(wait.seen_seconds))),
+    };
+    let site = wait.site.as_ref().map_or(String::new(), |site| {
+        format!(" at {} {}:{}", site.function, site.file, site.line)
+    });
+    format!(
+        "goroutine {} waits {time} ({}){site}",
+        wait.goid, wait.reason
+    )
+}

@@ -1,0 +1,362 @@
+//! The kernel side as the program sees it: load, attach, drain, detach. The only module that knows
+//! aya.
+//!
+//! The life cycle is prepare (sites are known), [`Kernel::load`], [`Kernel::attach`] for a target,
+//! and [`Kernel::detach`]: a probe fires only once its target's configuration is in place.
+
+use std::num::NonZeroU32;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::path::Path;
+
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
+use aya::programs::{ProgramError, UProbe};
+use aya::{Ebpf, EbpfLoader};
+use tracer_common::{
+    CpuCounters, GLOBAL_WAKEUP_BYTES, GLOBAL_WAKEUP_MASK, HOOK_COUNT, Hook, MAP_COUNTERS,
+    MAP_EVENTS, MAP_TARGETS, TargetConfig,
+};
+use tracer_golang::binary::FileOffset;
+
+#[cfg(target_arch = "x86_64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/x86_64.o");
+#[cfg(target_arch = "aarch64")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/aarch64.o");
+
+/// Why the kernel side could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KernelError {
+    /// The object could not be loaded.
+    #[error("the kernel did not load the BPF object: {0}")]
+    Load(String),
+    /// A program could not be loaded.
+    #[error("the kernel refused the BPF program `{program}`: {cause}")]
+    Program {
+        program: &'static str,
+        cause: String,
+    },
+    /// A probe could not be attached.
+    #[error(
+        "the kernel did not attach a uprobe for `{program}` at file offset {offset:#x}: {cause}"
+    )]
+    Attach {
+        program: &'static str,
+        offset: u64,
+        cause: String,
+    },
+    /// A map could not be used.
+    #[error("the BPF map `{map}` could not be used: {cause}")]
+    Map { map: &'static str, cause: String },
+}
+
+/// What a ring of this size holds before the reader is woken early: half of it.
+const WAKEUP_SHARE: u64 = 2;
+
+/// A CPU looks at the ring's fill once in 64 records.
+const FILL_CHECK_MASK: u64 = 63;
+
+/// How to load the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// Size of the ring, a power of two.
+    pub(crate) ring_bytes: u32,
+    /// Whether the programs log what an event cannot say.
+    pub(crate) log: bool,
+    /// Whether every record wakes the reader, which costs the target several microseconds.
+    pub(crate) wake_always: bool,
+}
+
+/// What the kernel side's log level is set to: the verifier removes what it excludes.
+const LOG_NOTHING: u8 = 0;
+const LOG_EVERYTHING: u8 = u8::MAX;
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodConfig(TargetConfig);
+// SAFETY: `TargetConfig` is `repr(C)`, made of integers alone and without padding.
+unsafe impl aya::Pod for PodConfig {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodCounters(CpuCounters);
+// SAFETY: `CpuCounters` is `repr(C)`, made of integers alone and without padding.
+unsafe impl aya::Pod for PodCounters {}
+
+/// One probe to place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    /// Which program serves it.
+    pub(crate) hook: Hook,
+    /// Where, as the kernel counts: bytes from the start of the file.
+    pub(crate) offset: FileOffset,
+}
+
+/// The loaded kernel side.
+pub(crate) struct Kernel {
+    ebpf: Ebpf,
+    targets: Array<MapData, PodConfig>,
+    counters: PerCpuArray<MapData, PodCounters>,
+    ring: Option<Ring>,
+}
+
+/// The probes of one target; dropping it removes them.
+pub(crate) struct Attachment {
+    slot: u32,
+    links: Vec<UProbeLink>,
+}
+
+impl Kernel {
+    /// Loads the BPF object. Nothing fires yet.
+    ///
+    /// # Errors
+    /// What the kernel refused, with the verifier's or the system call's own words.
+    pub(crate) fn load(settings: Settings) -> Result<Kernel, KernelError> {
+        let Settings {
+            ring_bytes,
+            log,
+            wake_always,
+        } = settings;
+        let (fill, mask) = if wake_always {
+            (0, 0)
+        } else {
+            (u64::from(ring_bytes) / WAKEUP_SHARE, FILL_CHECK_MASK)
+        };
+        let log_level = if log { LOG_EVERYTHING } else { LOG_NOTHING };
+        let mut ebpf = EbpfLoader::new()
+            .map_max_entries(MAP_EVENTS, ring_bytes)
+            .override_global(GLOBAL_WAKEUP_BYTES, &fill, true)
+            .override_global(GLOBAL_WAKEUP_MASK, &mask, true)
+            .override_global(aya_log::LEVEL, &log_level, true)
+            .load(OBJECT)
+            .map_err(|error| KernelError::Load(with_sources(&error)))?;
+        for hook in Hook::ALL {
+            let refused = |cause: &dyn std::error::Error| KernelError::Program {
+                program: hook.program(),
+                cause: with_sources(cause),
+            };
+            program(&mut ebpf, hook)?
+                .load()
+                .map_err(|error| refused(&error))?;
+        }
+        let targets = take_map(&mut ebpf, MAP_TARGETS)?;
+        let counters = take_map(&mut ebpf, MAP_COUNTERS)?;
+        let ring = take_map(&mut ebpf, MAP_EVENTS)?;
+        Ok(Kernel {
+            ebpf,
+            targets,
+            counters,
+            ring: Some(Ring { ring }),
+        })
+    }
+
+    /// The reading end of the ring; it can be taken once.
+    pub(crate) fn take_ring(&mut self) -> Option<Ring> {
+        self.ring.take()
+    }
+
+    /// Starts to show what the kernel side logs, through `tracing`. The returned value is to be
+    /// flushed now and then.
+    ///
+    /// # Errors
+    /// The object was built without diagnostics, or its log map cannot be used.
+    pub(crate) fn logger(&mut self) -> Result<KernelLog, KernelError> {
+        aya_log::EbpfLogger::init(&mut self.ebpf)
+            .map(KernelLog)
+            .map_err(|error| KernelError::Map {
+                map: "AYA_LOGS",
+                cause: error.to_string(),
+            })
+    }
+
+    /// Writes the configuration of the target in `slot`, then places its probes, all at once.
+    ///
+    /// # Errors
+    /// The first probe that the kernel refused; those already placed are removed again.
+    pub(crate) fn attach(
+        &mut self,
+        slot: u32,
+        config: TargetConfig,
+        file: &Path,
+        pid: NonZeroU32,
+        probes: &[Probe],
+    ) -> Result<Attachment, KernelError> {
+        self.targets
+            .set(slot, PodConfig(config), 0)
+            .map_err(|error| KernelError::Map {
+                map: MAP_TARGETS,
+                cause: error.to_string(),
+            })?;
+        let mut work = Vec::new();
+        for (name, program) in self.ebpf.programs_mut() {
+            if let Some(probe) = probes.iter().find(|probe| probe.hook.program() == name) {
+                let program: &mut UProbe =
+                    program
+                        .try_into()
+                        .map_err(|error: ProgramError| KernelError::Program {
+                            program: probe.hook.program(),
+                            cause: error.to_string(),
+                        })?;
+                work.push((*probe, program));
+            }
+        }
+        // Each attach waits for the kernel (tens of milliseconds), so they wait side by side.
+        let results: Vec<Result<UProbeLink, KernelError>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = work
+                .into_iter()
+                .map(|(probe, program)| {
+                    scope.spawn(move || attach_one(program, probe, slot, file, pid))
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    thread
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect()
+        });
+        let mut links = Vec::with_capacity(results.len());
+        let mut failed = None;
+        for result in results {
+            match result {
+                Ok(link) => links.push(link),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            None => Ok(Attachment { slot, links }),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Stops the records of a target at once, then removes its probes and returns how many there were.
+    ///
+    /// Removing takes the kernel about 0.1 s a probe, one after the other, so without the first step
+    /// what one probe says would miss its counterpart of another one.
+    pub(crate) fn detach(&mut self, attachment: Attachment) -> usize {
+        if let Err(error) = self
+            .targets
+            .set(attachment.slot, PodConfig(TargetConfig::UNUSED), 0)
+        {
+            tracing::warn!("the probes go on until they are removed: {error}");
+        }
+        attachment.links.len()
+    }
+
+    /// The counters of every CPU.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub(crate) fn counters(&self) -> Result<Vec<CpuCounters>, KernelError> {
+        let values = self.counters.get(&0, 0).map_err(|error| KernelError::Map {
+            map: MAP_COUNTERS,
+            cause: error.to_string(),
+        })?;
+        Ok(values.iter().map(|value| value.0).collect())
+    }
+
+    /// Hits of each hook since load, over all CPUs, in the order of [`Hook::ALL`].
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub(crate) fn hits(&self) -> Result<[u64; HOOK_COUNT], KernelError> {
+        let mut hits = [0; HOOK_COUNT];
+        for cpu in self.counters()? {
+            for (sum, hit) in hits.iter_mut().zip(cpu.hits) {
+                *sum += hit;
+            }
+        }
+        Ok(hits)
+    }
+}
+
+/// The reading end of the ring buffer.
+pub(crate) struct Ring {
+    ring: RingBuf<MapData>,
+}
+
+impl Ring {
+    /// Hands every record that is there to `each`.
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
+        while let Some(record) = self.ring.next() {
+            each(&record);
+        }
+    }
+}
+
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to `self.ring`, which outlives the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+}
+
+/// What the kernel side logs.
+pub(crate) struct KernelLog(aya_log::EbpfLogger<&'static dyn log::Log>);
+
+impl KernelLog {
+    /// Passes on what has been logged since the last call.
+    pub(crate) fn flush(&mut self) {
+        self.0.flush();
+    }
+}
+
+fn attach_one(
+    program: &mut UProbe,
+    probe: Probe,
+    slot: u32,
+    file: &Path,
+    pid: NonZeroU32,
+) -> Result<UProbeLink, KernelError> {
+    let refused = |cause: &dyn std::error::Error| KernelError::Attach {
+        program: probe.hook.program(),
+        offset: probe.offset.0,
+        cause: with_sources(cause),
+    };
+    let point = UProbeAttachPoint {
+        location: UProbeAttachLocation::AbsoluteOffset(probe.offset.0),
+        cookie: Some(u64::from(slot)),
+    };
+    let id = program
+        .attach(point, file, UProbeScope::OneProcess(pid))
+        .map_err(|error| refused(&error))?;
+    program.take_link(id).map_err(|error| refused(&error))
+}
+
+fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut UProbe, KernelError> {
+    let failed = |cause: String| KernelError::Program {
+        program: hook.program(),
+        cause,
+    };
+    ebpf.program_mut(hook.program())
+        .ok_or_else(|| failed("the object does not have it".to_owned()))?
+        .try_into()
+        .map_err(|error: ProgramError| failed(error.to_string()))
+}
+
+fn take_map<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, KernelError>
+where
+    T: TryFrom<aya::maps::Map, Error = aya::maps::MapError>,
+{
+    let failed = |cause: String| KernelError::Map { map: name, cause };
+    ebpf.take_map(name)
+        .ok_or_else(|| failed("the object does not have it".to_owned()))?
+        .try_into()
+        .map_err(|error: aya::maps::MapError| failed(error.to_string()))
+}
+
+/// An error with the errors below it: aya keeps the system call's own words there.
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

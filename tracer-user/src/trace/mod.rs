@@ -1,0 +1,18 @@
+//! The way of an event: trap, record, ring, decode, order, world; and beside it the reads of the
+//! target's memory that the events are joined with.
+//!
+//! - [`preflight`]: may and can this host do it.
+//! - [`kernel`]: the BPF object, its probes and its ring. The only module that knows aya.
+//! - [`probes`]: which hooks a level takes, and what the probes need to know of a target.
+//! - [`decode`], [`loss`]: from bytes to events, and what never arrived.
+//! - [`observer`]: the thread that reads memory.
+//! - [`pipeline`]: the thread that owns the world; [`picture`]: what the world looks like.
+
+pub(crate) mod decode;
+pub(crate) mod kernel;
+pub(crate) mod loss;
+pub(crate) mod observer;
+mod picture;
+pub(crate) mod pipeline;
+pub(crate) mod preflight;
+pub(crate) mod probes;

@@ -1,0 +1,312 @@
+//! What the world looks like at one moment: as the model's snapshot, from which documents are made, and
+//! as the numbers that `gotrace run` shows.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracer_model::ids::{Ktime, Pc};
+use tracer_model::snapshot::{self, Snapshot, StackId, State, Waiter};
+use tracer_model::symbol::Symbolizer;
+use tracer_model::wait::{Direction, Wait, WaitKind};
+use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, World};
+
+use super::probes::HIT_COST_NANOS;
+use crate::document::run::{self, Goroutines, LongWait, Rates, Summary, Totals};
+use crate::document::{Site, WallClock, seconds};
+
+/// How many channels and waits a summary shows.
+const TOP: usize = 3;
+
+/// The counters at one moment; two of them make rates.
+#[derive(Clone, Debug)]
+pub(super) struct Counted {
+    pub(super) at: Instant,
+    pub(super) totals: Totals,
+    pub(super) loss: run::Loss,
+    pub(super) hits: Vec<(&'static str, u64)>,
+}
+
+/// When memory was read last: the kernel time before and after.
+pub(super) type LastRead = Option<(Ktime, Ktime)>;
+
+/// The state of affairs now; `before` is the count of the last summary.
+pub(super) fn summary(
+    world: &World,
+    now: &Counted,
+    before: &Counted,
+    symbols: &dyn Symbolizer,
+    clock: WallClock,
+    at: Ktime,
+    last_read: LastRead,
+) -> Summary {
+    let queues = world.queues();
+    Summary {
+        time: clock.rfc3339(at),
+        goroutines: census(world),
+        totals: now.totals.clone(),
+        rates: rates(now, before),
+        fullest: world
+            .fullest_channels(TOP)
+            .into_iter()
+            .filter(|channel| channel.len().is_some_and(|len| len.value > 0))
+            .map(|channel| channel_entry(channel, queues.get(channel.addr())))
+            .collect(),
+        longest_waits: world
+            .longest_waits(TOP)
+            .into_iter()
+            .filter_map(|goroutine| long_wait(goroutine, at, symbols))
+            .collect(),
+        loss: now.loss.clone(),
+        memory_age_seconds: last_read.map(|(_, finished)| seconds(at.since(finished))),
+        memory_read_seconds: last_read.map(|(started, finished)| seconds(finished.since(started))),
+    }
+}
+
+/// The totals by name.
+pub(super) fn totals(world: &World) -> Totals {
+    let totals = world.totals();
+    Totals {
+        events: totals.events,
+        sends: totals.sends,
+        receives: totals.receives,
+        closes: totals.closes,
+        selects: totals.selects,
+        parks: totals
+            .parks
+            .iter()
+            .map(|(reason, count)| (reason.to_string(), *count))
+            .collect(),
+        wakeups: totals.wakeups,
+        wakeups_by_runtime: totals.wakeups_by_runtime,
+        created: totals.created,
+        exited: totals.exited,
+        anomalies: totals
+            .anomalies
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(kind, count)| (kind.name(), count))
+            .collect(),
+    }
+}
+
+/// Every goroutine for the report, by goid.
+pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
+    let mut list: Vec<run::Goroutine> = world
+        .goroutines()
+        .map(|goroutine| {
+            let counters = goroutine.counters();
+            run::Goroutine {
+                goid: goroutine.goid(),
+                state: goroutine.state().name(),
+                wait_reason: goroutine.wait().map(|wait| wait.reason.to_string()),
+                system: goroutine.system(),
+                parks: counters.parks,
+                wakeups: counters.wakeups,
+                wakeups_made: counters.wakeups_made,
+                blocked_seconds: seconds(
+                    WaitKind::ALL
+                        .iter()
+                        .map(|kind| counters.blocked_nanos(*kind))
+                        .sum(),
+                ),
+            }
+        })
+        .collect();
+    list.sort_unstable_by_key(|goroutine| goroutine.goid);
+    list
+}
+
+/// Every channel for the report, in the order in which they were first heard of.
+pub(super) fn channels(world: &World) -> Vec<run::Channel> {
+    let queues = world.queues();
+    let mut list: Vec<run::Channel> = world
+        .channels()
+        .map(|channel| channel_entry(channel, queues.get(channel.addr())))
+        .collect();
+    list.sort_unstable_by_key(|channel| channel.id);
+    list
+}
+
+/// The world as a snapshot: what memory showed, brought up to date by events.
+pub(super) fn snapshot(world: &World, last_read: LastRead, errors: &[String]) -> Snapshot {
+    let mut stacks = Stacks::default();
+    let mut goroutines: Vec<snapshot::Goroutine> = world
+        .goroutines()
+        .map(|goroutine| goroutine_entry(goroutine, &mut stacks))
+        .collect();
+    goroutines.sort_unstable_by_key(|goroutine| goroutine.goid);
+    let queues = world.queues();
+    let mut channels: Vec<snapshot::Channel> = queues
+        .iter()
+        .filter_map(|(addr, queue)| Some(waited_channel(world.channel_at(addr)?, queue)))
+        .collect();
+    channels.sort_unstable_by_key(|channel| channel.addr);
+    let (started, finished) = last_read.unwrap_or_default();
+    Snapshot {
+        started,
+        finished: finished.max(world.now()),
+        moving: goroutines
+            .iter()
+            .filter(|goroutine| goroutine.moving)
+            .count() as u64,
+        goroutines,
+        channels,
+        stacks: stacks.list,
+        reread: 0,
+        errors: errors.to_vec(),
+        reachability: None,
+    }
+}
+
+/// Distinct stacks as a snapshot numbers them.
+#[derive(Default)]
+struct Stacks {
+    list: Vec<Box<[Pc]>>,
+    known: HashMap<Arc<[Pc]>, StackId>,
+}
+
+impl Stacks {
+    fn id(&mut self, stack: &Arc<[Pc]>) -> StackId {
+        let list = &mut self.list;
+        *self.known.entry(Arc::clone(stack)).or_insert_with(|| {
+            list.push(stack.as_ref().into());
+            StackId(u32::try_from(list.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+}
+
+fn goroutine_entry(goroutine: Goroutine<'_>, stacks: &mut Stacks) -> snapshot::Goroutine {
+    let origin = goroutine.origin();
+    snapshot::Goroutine {
+        at: goroutine.known().at,
+        goid: goroutine.goid(),
+        gaddr: goroutine.gaddr().unwrap_or_default(),
+        state: goroutine.state(),
+        wait: goroutine.wait().map(|wait| Wait {
+            reason: wait.reason,
+            objects: wait.objects.into(),
+            since: wait.since,
+        }),
+        system: goroutine.system(),
+        parent: goroutine.parent(),
+        created_at: origin.created_at,
+        start: origin.start,
+        stack: goroutine.stack().map(|stack| stacks.id(stack)),
+        labels: goroutine.labels().to_vec(),
+        moving: goroutine.moving(),
+    }
+}
+
+fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
+    let waiters = |queue: &[QueuedWaiter<'_>]| -> Vec<Waiter> {
+        queue
+            .iter()
+            .map(|waiter| Waiter {
+                goid: waiter.goid,
+                select: waiter.select,
+                value: waiter.value.cloned(),
+            })
+            .collect()
+    };
+    snapshot::Channel {
+        at: channel.last_activity(),
+        addr: channel.addr(),
+        elem_type: channel.elem_type().unwrap_or_default().into(),
+        elem_size: 0,
+        len: channel.len().map_or(0, |len| len.value),
+        cap: channel.cap().unwrap_or(0),
+        closed: channel.closed().is_some(),
+        values: channel
+            .contents()
+            .map(|contents| contents.values.clone())
+            .unwrap_or_default(),
+        send_waiting: waiters(&queue.send),
+        recv_waiting: waiters(&queue.receive),
+        moving: channel.contents().is_some_and(|contents| contents.moving),
+    }
+}
+
+fn census(world: &World) -> Goroutines {
+    let census = world.census();
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let by_state: BTreeMap<&'static str, usize> = State::ALL
+        .into_iter()
+        .map(|state| (state.name(), count(census.user(state))))
+        .filter(|(_, number)| *number > 0)
+        .collect();
+    Goroutines {
+        total: count(census.users()),
+        system: count(census.systems()),
+        by_state,
+        unknown: count(census.unknown),
+    }
+}
+
+fn channel_entry(channel: &Channel, queue: Option<&Queue<'_>>) -> run::Channel {
+    let (send, receive) = (
+        channel.side(Direction::Send),
+        channel.side(Direction::Receive),
+    );
+    run::Channel {
+        id: channel.id().0,
+        address: channel.addr().to_string(),
+        elem_type: channel.elem_type().unwrap_or_default().to_owned(),
+        len: channel.len().map(|len| len.value),
+        cap: channel.cap(),
+        closed: channel.closed().is_some(),
+        sends: send.operations,
+        receives: receive.operations,
+        closes: channel.closes(),
+        parks_send: send.parks,
+        parks_receive: receive.parks,
+        max_len: channel.max_len(),
+        send_waiting: queue.map_or(0, |queue| queue.send.len()),
+        recv_waiting: queue.map_or(0, |queue| queue.receive.len()),
+    }
+}
+
+fn long_wait(goroutine: Goroutine<'_>, now: Ktime, symbols: &dyn Symbolizer) -> Option<LongWait> {
+    let wait = goroutine.wait()?;
+    let stack = goroutine.stack().map_or(&[][..], |stack| stack);
+    Some(LongWait {
+        goid: goroutine.goid(),
+        reason: wait.reason.to_string(),
+        seconds: wait.since.map(|since| seconds(now.since(since))),
+        seen_seconds: seconds(now.since(wait.seen)),
+        site: Site::of_user(stack, symbols),
+    })
+}
+
+fn rates(now: &Counted, before: &Counted) -> Rates {
+    let seconds = now.at.duration_since(before.at).as_secs_f64();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate needs no more than a double's precision"
+    )]
+    let rate = |of: fn(&Totals) -> u64| {
+        if seconds > 0.0 {
+            of(&now.totals).saturating_sub(of(&before.totals)) as f64 / seconds
+        } else {
+            0.0
+        }
+    };
+    let hits = |counted: &Counted| counted.hits.iter().map(|(_, hits)| hits).sum::<u64>();
+    let spent = self::seconds(
+        hits(now)
+            .saturating_sub(hits(before))
+            .saturating_mul(HIT_COST_NANOS),
+    );
+    Rates {
+        events: rate(|totals| totals.events),
+        sends: rate(|totals| totals.sends),
+        receives: rate(|totals| totals.receives),
+        closes: rate(|totals| totals.closes),
+        selects: rate(|totals| totals.selects),
+        parks: rate(Totals::parked),
+        wakeups: rate(|totals| totals.wakeups),
+        created: rate(|totals| totals.created),
+        exited: rate(|totals| totals.exited),
+        estimated_tax: if seconds > 0.0 { spent / seconds } else { 0.0 },
+    }
+}

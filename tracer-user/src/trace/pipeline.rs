@@ -1,0 +1,450 @@
+//! The thread that owns the world: it drains the ring, decodes, orders and applies events, joins what
+//! the observer read, and says what came of it.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tracer_golang::process::{Symbols, WaitDecoder, ktime_now};
+use tracer_model::detect::{Detector, FindingLog};
+use tracer_model::event::{Event, EventKind};
+use tracer_model::ids::{Goid, Ktime};
+use tracer_model::order::Sorter;
+use tracer_model::snapshot::Snapshot;
+use tracer_model::world::World;
+
+use super::decode::{Decoder, Head};
+use super::kernel::{Attachment, Kernel, KernelLog, Ring};
+use super::loss::{Loss, LossTracker};
+use super::observer::Observation;
+use super::picture::{self, Counted};
+use crate::document::WallClock;
+use crate::document::findings::Entry;
+use crate::document::run::{self, Report, Summary, Totals};
+use crate::failure::Failure;
+use crate::target::Target;
+
+/// How often the ring is drained when nothing wakes the thread: often enough that a view is fresh,
+/// rarely enough to cost nothing when the target is idle.
+const DRAIN: Duration = Duration::from_millis(10);
+
+/// How long events are held back to put them in order, in nanoseconds: longer than a probe that is
+/// preempted between taking the time and reserving its record usually waits.
+const SLACK: u64 = 20_000_000;
+
+/// What is said to the pipeline.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// What a read of memory saw.
+    Observation(Observation),
+    /// Somebody wants to see everything as it is now.
+    View(oneshot::Sender<View>),
+    /// Come to an end.
+    Stop(Ended),
+}
+
+/// What the pipeline says.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// The state of affairs, once an interval.
+    Summary(Box<Summary>),
+    /// A new finding, or one whose verdict changed.
+    Finding(Box<Entry>),
+    /// The id of a finding that is not true any more.
+    Resolved(String),
+    /// Something that the user should know.
+    Warning(String),
+    /// The end.
+    Report(Box<Report>),
+}
+
+/// Why tracing ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// A signal came.
+    Interrupted,
+    /// The time was over.
+    Duration,
+    /// The target ended.
+    TargetExited,
+}
+
+impl Ended {
+    const fn name(self) -> &'static str {
+        match self {
+            Ended::Interrupted => "interrupted",
+            Ended::Duration => "duration",
+            Ended::TargetExited => "target exited",
+        }
+    }
+}
+
+/// Everything as it is at one moment, for the API and the metrics.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) at: Ktime,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) totals: Totals,
+    pub(crate) loss: run::Loss,
+    pub(crate) findings: Vec<Entry>,
+    /// Hits of each hook.
+    pub(crate) hits: Vec<(&'static str, u64)>,
+    /// Goroutines whose state is not known since a loss.
+    pub(crate) unknown: usize,
+}
+
+/// The kernel side while it is attached.
+pub(crate) struct Source {
+    kernel: Kernel,
+    ring: Ring,
+    attachment: Option<Attachment>,
+    log: Option<KernelLog>,
+}
+
+impl Source {
+    /// Takes the kernel side over; `None` if its ring was taken before.
+    pub(crate) fn new(
+        mut kernel: Kernel,
+        attachment: Attachment,
+        log: Option<KernelLog>,
+    ) -> Option<Source> {
+        let ring = kernel.take_ring()?;
+        Some(Source {
+            kernel,
+            ring,
+            attachment: Some(attachment),
+            log,
+        })
+    }
+
+    /// Removes the probes and returns how many there were. What they said is still in the ring.
+    fn detach(&mut self) -> usize {
+        self.attachment
+            .take()
+            .map_or(0, |attachment| self.kernel.detach(attachment))
+    }
+}
+
+/// From bytes to ordered events.
+struct Intake {
+    decoder: Decoder<WaitDecoder>,
+    losses: LossTracker,
+    sorter: Sorter<Event>,
+    newest: Ktime,
+    unknown_records: u64,
+}
+
+impl Intake {
+    /// Takes one record in.
+    fn record(&mut self, record: &[u8]) {
+        let Some(head) = Head::read(record) else {
+            self.unknown_records += 1;
+            return;
+        };
+        self.newest = self.newest.max(head.at);
+        self.losses.arrived(head.cpu, head.seq, head.at);
+        let sorter = &mut self.sorter;
+        self.decoder
+            .decode(head, record, |event| sorter.push(event));
+    }
+
+    fn lost(&mut self, losses: &[Loss]) {
+        for loss in losses {
+            self.sorter.push(Event {
+                at: loss.at,
+                actor: Goid(0),
+                kind: EventKind::Lost { count: loss.count },
+            });
+        }
+    }
+}
+
+/// The thread's state.
+pub(crate) struct Pipeline {
+    target: OwnedFd,
+    symbols: Symbols,
+    clock: WallClock,
+    interval: Duration,
+    inputs: Receiver<Input>,
+    outputs: UnboundedSender<Output>,
+    source: Option<Source>,
+    intake: Intake,
+    world: World,
+    detector: Detector,
+    findings: FindingLog,
+    last_memory: picture::LastRead,
+    last_errors: Vec<String>,
+    started: Instant,
+}
+
+/// What connects the pipeline with the other threads.
+pub(crate) struct Wiring {
+    pub(crate) inputs: Receiver<Input>,
+    pub(crate) outputs: UnboundedSender<Output>,
+}
+
+impl Pipeline {
+    /// # Errors
+    /// The target has ended already.
+    pub(crate) fn new(
+        target: &Target,
+        meaning: WaitDecoder,
+        symbols: Symbols,
+        clock: WallClock,
+        interval: Duration,
+        source: Option<Source>,
+        wiring: Wiring,
+    ) -> Result<Pipeline, Failure> {
+        let gone = |cause: String| {
+            Failure::new(format!(
+                "process {} ended while gotrace attached",
+                target.pid
+            ))
+            .because(cause)
+            .next("start it again and give its new pid, or start it with `gotrace run -- CMD`")
+        };
+        let pid = i32::try_from(target.pid).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| gone("its pid is not one".to_owned()))?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty())
+            .map_err(|error| gone(error.to_string()))?;
+        Ok(Pipeline {
+            target: pidfd,
+            symbols,
+            clock,
+            interval,
+            inputs: wiring.inputs,
+            outputs: wiring.outputs,
+            source,
+            intake: Intake {
+                decoder: Decoder::new(meaning),
+                losses: LossTracker::default(),
+                sorter: Sorter::new(SLACK),
+                newest: Ktime(0),
+                unknown_records: 0,
+            },
+            world: World::new(),
+            detector: Detector::default(),
+            findings: FindingLog::default(),
+            last_memory: None,
+            last_errors: Vec::new(),
+            started: Instant::now(),
+        })
+    }
+
+    /// Runs until told to stop or the target ends, then removes the probes, takes in what is left
+    /// and says the report.
+    pub(crate) fn run(mut self) {
+        let mut counted = self.count();
+        let mut next_summary = Instant::now() + self.interval;
+        let mut first_picture = true;
+        let ended = loop {
+            let exited = self.wait();
+            self.drain();
+            if let Some(ended) = self.take_inputs() {
+                break ended;
+            }
+            if exited {
+                break Ended::TargetExited;
+            }
+            // The first read of memory is shown at once: it is what people wait for.
+            if Instant::now() >= next_summary || (first_picture && self.last_memory.is_some()) {
+                first_picture = false;
+                next_summary = Instant::now() + self.interval;
+                let now = self.count();
+                let summary = picture::summary(
+                    &self.world,
+                    &now,
+                    &counted,
+                    &self.symbols,
+                    self.clock,
+                    ktime_now(),
+                    self.last_memory,
+                );
+                counted = now;
+                self.say(Output::Summary(Box::new(summary)));
+            }
+        };
+        self.finish(ended);
+    }
+
+    /// Waits for a wake-up by the kernel side, the target's end or the next drain. Tells whether
+    /// the target has ended.
+    fn wait(&self) -> bool {
+        let mut fds = vec![PollFd::new(&self.target, PollFlags::IN)];
+        if let Some(source) = &self.source {
+            fds.push(PollFd::from_borrowed_fd(source.ring.as_fd(), PollFlags::IN));
+        }
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::try_from(DRAIN.as_nanos()).unwrap_or(i64::MAX),
+        };
+        // An interrupted wait is a short one.
+        let _ = rustix::event::poll(&mut fds, Some(&timeout));
+        fds.first()
+            .is_some_and(|target| !target.revents().is_empty())
+    }
+
+    /// Takes in what the ring holds, and applies what is old enough to be in order.
+    fn drain(&mut self) {
+        let before = ktime_now();
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        let intake = &mut self.intake;
+        source.ring.drain(|record| intake.record(record));
+        if let Some(log) = &mut source.log {
+            log.flush();
+        }
+        let losses = intake.losses.settle(before);
+        intake.lost(&losses);
+        while let Some(event) = intake.sorter.pop() {
+            self.world.apply(&event);
+        }
+        // The ring was found empty of anything younger: nothing can precede what is held back.
+        if before.since(intake.newest) > SLACK {
+            self.apply_rest();
+        }
+    }
+
+    fn apply_rest(&mut self) {
+        while let Some(event) = self.intake.sorter.flush() {
+            self.world.apply(&event);
+        }
+    }
+
+    fn take_inputs(&mut self) -> Option<Ended> {
+        loop {
+            match self.inputs.try_recv() {
+                Ok(Input::Observation(observation)) => self.observation(observation),
+                Ok(Input::View(reply)) => {
+                    let view = self.view();
+                    // Whoever asked may have given up.
+                    let _ = reply.send(view);
+                }
+                Ok(Input::Stop(ended)) => return Some(ended),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => return Some(Ended::Interrupted),
+            }
+        }
+    }
+
+    fn observation(&mut self, observation: Observation) {
+        match observation {
+            Observation::Snapshot(snapshot) => self.snapshot(&snapshot),
+            Observation::Failed(message) => self.say(Output::Warning(message)),
+            // The pidfd says so too; until it does, events may still come.
+            Observation::Gone => {}
+        }
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot) {
+        self.world.observe(snapshot);
+        self.last_memory = Some((snapshot.started, snapshot.finished));
+        self.last_errors.clone_from(&snapshot.errors);
+        if snapshot.reachability.is_none() {
+            return;
+        }
+        let found = self
+            .detector
+            .pass(snapshot, Some(&self.world), &self.symbols);
+        let changes = self.findings.update(found, snapshot.finished);
+        for tracked in changes.new.iter().chain(&changes.changed) {
+            let entry = Entry::new(&tracked.finding, &self.symbols);
+            self.say(Output::Finding(Box::new(entry)));
+        }
+        for resolved in changes.resolved {
+            self.say(Output::Resolved(resolved.finding.id.to_string()));
+        }
+    }
+
+    fn view(&self) -> View {
+        let counted = self.count();
+        View {
+            at: ktime_now(),
+            snapshot: picture::snapshot(&self.world, self.last_memory, &self.last_errors),
+            totals: counted.totals,
+            loss: counted.loss,
+            findings: self.current_findings(),
+            hits: counted.hits,
+            unknown: self.world.unknown_goroutines().count(),
+        }
+    }
+
+    fn current_findings(&self) -> Vec<Entry> {
+        self.findings
+            .iter()
+            .map(|tracked| Entry::new(&tracked.finding, &self.symbols))
+            .collect()
+    }
+
+    fn count(&self) -> Counted {
+        Counted {
+            at: Instant::now(),
+            totals: picture::totals(&self.world),
+            loss: run::Loss {
+                records: self.intake.losses.lost_by_cpu().iter().sum(),
+                by_cpu: self.intake.losses.lost_by_cpu(),
+                late: self.intake.sorter.late(),
+                faults: self.intake.decoder.faults(),
+                unknown: self.intake.unknown_records,
+            },
+            hits: self.hits(),
+        }
+    }
+
+    fn hits(&self) -> Vec<(&'static str, u64)> {
+        let Some(source) = &self.source else {
+            return Vec::new();
+        };
+        match source.kernel.hits() {
+            Ok(hits) => tracer_common::Hook::ALL
+                .iter()
+                .map(|hook| hook.program())
+                .zip(hits)
+                .collect(),
+            Err(error) => {
+                tracing::warn!("{error}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn finish(mut self, ended: Ended) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let removed = self.source.as_mut().map_or(0, Source::detach);
+        self.drain();
+        if let Some(source) = &self.source {
+            match source.kernel.counters() {
+                Ok(counters) => {
+                    let losses = self.intake.losses.finish(&counters, self.intake.newest);
+                    self.intake.lost(&losses);
+                }
+                Err(error) => self.say(Output::Warning(format!(
+                    "what was lost at the end is not known: {error}"
+                ))),
+            }
+        }
+        self.apply_rest();
+        let counted = self.count();
+        let report = Report {
+            ended: ended.name(),
+            seconds,
+            totals: counted.totals,
+            loss: counted.loss,
+            goroutines: picture::goroutines(&self.world),
+            channels: picture::channels(&self.world),
+            findings: self.current_findings(),
+            probes_removed: removed,
+        };
+        self.say(Output::Report(Box::new(report)));
+    }
+
+    fn say(&self, output: Output) {
+        // The receiver is gone only if the screen failed; then the end is near anyway.
+        let _ = self.outputs.send(output);
+    }
+}

@@ -1,0 +1,180 @@
+//! Whether this host and these rights are enough, asked before anything is touched, so that the
+//! answer names what is missing.
+
+use std::path::Path;
+
+use procfs::process::Process;
+
+use crate::failure::Failure;
+
+/// The oldest kernel that has all that the probes use: `bpf_get_attach_cookie` for uprobes came
+/// with 5.15, the BPF ring buffer with 5.8.
+const OLDEST_KERNEL: (u32, u32) = (5, 15);
+
+/// Bits of the kernel's capability sets (include/uapi/linux/capability.h).
+const CAP_SYS_PTRACE: u32 = 19;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// What matters of a host and of this process' rights on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    /// Kernel release as `uname -r` prints it.
+    release: String,
+    /// Whether the kernel describes its types.
+    btf: bool,
+    /// Effective capabilities, a bit each.
+    capabilities: u64,
+}
+
+impl Host {
+    /// Looks at the host that this process runs on.
+    pub(crate) fn look() -> Host {
+        Host {
+            release: rustix::system::uname()
+                .release()
+                .to_string_lossy()
+                .into_owned(),
+            btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
+            capabilities: Process::myself()
+                .and_then(|process| process.status())
+                .map_or(0, |status| status.capeff),
+        }
+    }
+
+    fn can(&self, capability: u32) -> bool {
+        self.capabilities & (1 << capability) != 0
+    }
+
+    /// Checks that another process' memory may be read.
+    ///
+    /// # Errors
+    /// The capability that is missing.
+    pub(crate) fn check_memory(&self) -> Result<(), Failure> {
+        self.check_capabilities(&[(
+            CAP_SYS_PTRACE,
+            "CAP_SYS_PTRACE",
+            "to read the target's memory",
+        )])
+    }
+
+    /// Checks that probes may be placed.
+    ///
+    /// # Errors
+    /// The kernel feature or capability that is missing.
+    pub(crate) fn check_probes(&self) -> Result<(), Failure> {
+        if let Some(version) = kernel_version(&self.release)
+            && version < OLDEST_KERNEL
+        {
+            return Err(Failure::new(format!(
+                "this kernel ({}) is too old for probes",
+                self.release
+            ))
+            .because("the BPF cookie of uprobes needs Linux 5.15, the BPF ring buffer 5.8")
+            .next("use `--level observe`, which reads memory alone, or a newer kernel"));
+        }
+        if !self.btf {
+            return Err(
+                Failure::new("this kernel does not describe its types (no BTF)")
+                    .because("/sys/kernel/btf/vmlinux does not exist")
+                    .next(
+                        "use `--level observe`, which reads memory alone, or a kernel built with \
+                     CONFIG_DEBUG_INFO_BTF=y",
+                    ),
+            );
+        }
+        self.check_capabilities(&[
+            (CAP_BPF, "CAP_BPF", "to load BPF programs"),
+            (CAP_PERFMON, "CAP_PERFMON", "to attach uprobes"),
+            (
+                CAP_SYS_PTRACE,
+                "CAP_SYS_PTRACE",
+                "to read the target's memory",
+            ),
+        ])
+    }
+
+    fn check_capabilities(&self, needed: &[(u32, &str, &str)]) -> Result<(), Failure> {
+        let implied =
+            |capability| matches!(capability, CAP_BPF | CAP_PERFMON) && self.can(CAP_SYS_ADMIN);
+        let missing: Vec<String> = needed
+            .iter()
+            .filter(|(capability, ..)| !self.can(*capability) && !implied(*capability))
+            .map(|(_, name, purpose)| format!("{name} ({purpose})"))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new("rights are missing")
+            .because(missing.join(", "))
+            .next("run gotrace as root (sudo), or give it these capabilities"))
+    }
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: u64 = (1 << CAP_BPF) | (1 << CAP_PERFMON) | (1 << CAP_SYS_PTRACE);
+
+    fn host(release: &str, btf: bool, capabilities: u64) -> Host {
+        Host {
+            release: release.to_owned(),
+            btf,
+            capabilities,
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (host, expected) in [
+            (host("6.18.44-vm", true, ALL), None),
+            (host("5.15.0", true, ALL), None),
+            (
+                host(
+                    "6.1.0-cloud",
+                    true,
+                    (1 << CAP_SYS_ADMIN) | (1 << CAP_SYS_PTRACE),
+                ),
+                None,
+            ),
+            (host("5.10.0-23-amd64", true, ALL), Some("too old")),
+            (host("4.19.0", true, ALL), Some("5.15")),
+            (host("6.1.0", false, ALL), Some("BTF")),
+            (
+                host("6.1.0", true, 0),
+                Some("CAP_BPF (to load BPF programs), CAP_PERFMON"),
+            ),
+            (
+                host("6.1.0", true, ALL & !(1 << CAP_SYS_PTRACE)),
+                Some("CAP_SYS_PTRACE"),
+            ),
+        ] {
+            let result = host.check_probes();
+            match expected {
+                None => assert!(result.is_ok(), "{host:?}: {result:?}"),
+                Some(text) => {
+                    let message = result.expect_err(text).to_string();
+                    assert!(message.contains(text), "{host:?}: {message}");
+                    assert!(message.contains("next: "), "{message}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn reading_memory_needs_ptrace_alone() {
+        assert!(
+            host("4.19.0", false, 1 << CAP_SYS_PTRACE)
+                .check_memory()
+                .is_ok()
+        );
+        assert!(host("6.1.0", true, 0).check_memory().is_err());
+    }
+}
