@@ -1,2 +1,81 @@
-//! x
-fn main() {}
+//! `cargo xtask TASK`: what a developer of gotrace does, as programs instead of instructions.
+//!
+//! A task installs what it needs and is missing, says so, and does nothing the second time.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod demo;
+mod ebpf;
+mod fixtures;
+mod go;
+mod layouts;
+mod privilege;
+mod promtool;
+mod test;
+mod workspace;
+
+/// Developer tasks of gotrace.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the other tasks need beside Rust: a Go toolchain and promtool.
+    Setup(go::Versions),
+    /// Build the Go programs that the tests trace.
+    Fixtures(go::Versions),
+    /// Build the BPF objects that gotrace embeds.
+    Ebpf(ebpf::Options),
+    /// Add the layouts of Go versions to the table that gotrace carries.
+    Layouts(go::Versions),
+    /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
+    Demo(demo::Options),
+    /// Run every check and every test (as root).
+    Test(test::Options),
+    /// Measure what gotrace costs and how fast it is (as root); writes docs/benchmarks.md.
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The chain alone: a backtrace says nothing to who runs a task.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup(versions) => {
+            for version in &versions.versions {
+                go::Toolchain::install(version)?;
+            }
+            promtool::install()?;
+            println!("setup: all there");
+            Ok(())
+        }
+        Task::Fixtures(versions) => {
+            for version in &versions.versions {
+                let built = fixtures::build(&go::Toolchain::install(version)?)?;
+                println!("fixtures: {}", built.display());
+            }
+            Ok(())
+        }
+        Task::Ebpf(options) => ebpf::run(&options),
+        Task::Layouts(versions) => layouts::add(&versions.versions),
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Bench(options) => bench::run(&options),
+    }
+}

@@ -1,0 +1,180 @@
+//! Counting is exact: a program that knows how many operations it made, how often its goroutines
+//! parked and who woke them, against the report of `gotrace run --level full`.
+
+use std::collections::BTreeMap;
+
+use integration_tests::{Gotrace, Target, require_root};
+use rustix::process::Signal;
+use serde_json::Value;
+
+#[track_caller]
+fn number(value: &Value) -> u64 {
+    value
+        .as_u64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+#[test]
+fn every_count_is_exact() {
+    require_root();
+    let mut target = Target::start("counts", &[]);
+    let (gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full"]);
+    let truth = target.ask("GO");
+    let report = gotrace.interrupt().report();
+    target.end_unharmed();
+
+    assert_eq!(report["loss"]["records"], 0, "{:#}", report["loss"]);
+    let totals = &report["totals"];
+    for kind in [
+        "sends", "receives", "closes", "selects", "created", "exited",
+    ] {
+        assert_eq!(totals[kind], truth[kind], "{kind} of {totals:#}");
+    }
+    // Reasons that the program does not count are those of the runtime's own goroutines.
+    for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
+        assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
+    }
+
+    let main = find(&report["goroutines"], "goid", &truth["main_goid"]);
+    assert_eq!(main["wakeups_made"], truth["wakeups_by_main"], "{main:#}");
+    assert_eq!(main["parks"], 0, "{main:#}");
+
+    for channel in truth["channels"].as_array().expect("a list") {
+        let seen = find(&report["channels"], "address", &channel["address"]);
+        for count in ["sends", "receives", "closes", "parks_send", "parks_receive"] {
+            assert_eq!(
+                seen[count], channel[count],
+                "{count} of {channel:#}: {seen:#}"
+            );
+        }
+        // A select does not say how large its channels are, so it may not be known.
+        if !seen["cap"].is_null() || number(&channel["sends"]) > 0 {
+            assert_eq!(seen["cap"], channel["cap"], "{channel:#}: {seen:#}");
+        }
+    }
+    // No channel appears that is not the program's.
+    let known: BTreeMap<&str, u64> = truth["channels"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|channel| (channel["address"].as_str().expect("text"), 1))
+        .collect();
+    let mut operations = 0;
+    for channel in report["channels"].as_array().expect("a list") {
+        let (sends, receives) = (number(&channel["sends"]), number(&channel["receives"]));
+        let address = channel["address"].as_str().expect("text");
+        assert!(
+            sends + receives == 0 || known.contains_key(address),
+            "{channel:#} is not the program's"
+        );
+        operations += sends + receives;
+    }
+    assert_eq!(
+        operations,
+        number(&truth["sends"]) + number(&truth["receives"])
+    );
+}
+
+/// The one object of a list whose field has the value.
+#[track_caller]
+fn find<'a>(list: &'a Value, field: &str, value: &Value) -> &'a Value {
+    let found: Vec<&Value> = list
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|object| object[field] == *value)
+        .collect();
+    match found[..] {
+        [one] => one,
+        ref several => panic!("{field} {value} is there {} times", several.len()),
+    }
+}
+
+#[test]
+fn at_the_level_park_nothing_but_parking_is_counted_and_that_exactly() {
+    require_root();
+    let mut target = Target::start("counts", &[]);
+    let (gotrace, _) = Gotrace::attach(target.pid(), &["--level", "park"]);
+    let truth = target.ask("GO");
+    let report = gotrace.interrupt().report();
+    target.end_unharmed();
+
+    assert_eq!(report["loss"]["records"], 0, "{:#}", report["loss"]);
+    let totals = &report["totals"];
+    for kind in ["sends", "receives", "closes", "selects"] {
+        assert_eq!(totals[kind], 0, "{kind} of {totals:#}");
+    }
+    for kind in ["created", "exited"] {
+        assert_eq!(totals[kind], truth[kind], "{kind} of {totals:#}");
+    }
+    for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
+        assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
+    }
+    let main = find(&report["goroutines"], "goid", &truth["main_goid"]);
+    assert_eq!(main["wakeups_made"], truth["wakeups_by_main"], "{main:#}");
+}
+
+/// Channel operations that were seen, and records that were lost.
+fn seen_and_lost(report: &Value) -> (u64, u64) {
+    let totals = &report["totals"];
+    (
+        number(&totals["sends"]) + number(&totals["receives"]),
+        number(&report["loss"]["records"]),
+    )
+}
+
+#[test]
+fn half_a_million_operations_a_second_are_read_without_loss() {
+    require_root();
+    let mut target = Target::start("load", &["-rate", "500000"]);
+    let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full"]);
+    target.ask("START");
+    for _ in 0..5 {
+        gotrace.until("summary", |_| true);
+    }
+    let truth = target.ask("STOP");
+    let report = gotrace.interrupt().report();
+    target.end_unharmed();
+
+    let made = number(&truth["sends"]) + number(&truth["receives"]);
+    let (seen, lost) = seen_and_lost(&report);
+    assert_eq!(seen + lost, made, "{:#}", report["loss"]);
+}
+
+#[test]
+fn what_a_reader_that_stands_still_loses_is_counted_exactly() {
+    require_root();
+    // The one goroutine that works never parks, so nothing but channel operations can be lost.
+    let mut target = Target::start("load", &["-n", "1"]);
+    let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full", "--ring", "1"]);
+    target.ask("START");
+    gotrace.until("summary", |summary| number(&summary["totals"]["sends"]) > 0);
+
+    gotrace.signal(Signal::STOP);
+    let begun = |count: &Value| number(&count["sends"]) + number(&count["receives"]);
+    // Far more than the ring holds: a record takes 64 bytes in it.
+    let goal = begun(&target.ask("COUNT")) + 10 * (1 << 20) / 64;
+    while begun(&target.ask("COUNT")) < goal {}
+    gotrace.signal(Signal::CONT);
+
+    let lossy = gotrace.until("summary", |summary| number(&summary["loss"]["records"]) > 0);
+    // After the loss it goes on.
+    let then = number(&lossy["totals"]["sends"]);
+    gotrace.until("summary", |summary| {
+        number(&summary["totals"]["sends"]) > then
+    });
+    let truth = target.ask("STOP");
+    let report = gotrace.interrupt().report();
+    target.end_unharmed();
+
+    let (seen, lost) = seen_and_lost(&report);
+    assert!(lost > 0, "{:#}", report["loss"]);
+    assert_eq!(seen + lost, begun(&truth), "{:#}", report["loss"]);
+    let by_cpu: u64 = report["loss"]["by_cpu"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(number)
+        .sum();
+    assert_eq!(by_cpu, lost, "{:#}", report["loss"]);
+}

@@ -1,0 +1,119 @@
+//! What `gotrace run --listen` serves, read by Prometheus' own parser and as JSON.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use integration_tests::{Gotrace, Target, eventually, http, require_root};
+use serde_json::Value;
+
+/// Starts gotrace with a server on a busy service; returns both and the server's address.
+fn serving(level: &str) -> (Target, Gotrace, String) {
+    require_root();
+    let demo = Target::start("demo", &["-leak-every", "1ms", "-leaks", "5"]);
+    let arguments = ["--level", level, "--listen", "127.0.0.1:0"];
+    let (mut gotrace, attached) = Gotrace::attach_listening(demo.pid(), &arguments);
+    let address = attached["listening"]
+        .as_str()
+        .expect("it says where it listens")
+        .to_owned();
+    gotrace.until("summary", |_| true);
+    (demo, gotrace, format!("http://{address}"))
+}
+
+#[test]
+fn prometheus_accepts_the_metrics() {
+    let (_demo, _gotrace, server) = serving("full");
+    let (status, metrics) = http::get(&format!("{server}/metrics"));
+    assert_eq!(status, 200, "{metrics}");
+    assert!(metrics.contains("gotrace_"), "{metrics}");
+
+    let promtool = std::env::var_os("GOTRACE_PROMTOOL").unwrap_or_else(|| "promtool".into());
+    let mut promtool = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is there: run `cargo xtask test`");
+    promtool
+        .stdin
+        .take()
+        .expect("its input is a pipe")
+        .write_all(metrics.as_bytes())
+        .expect("promtool reads its input");
+    let verdict = promtool.wait_with_output().expect("promtool ends");
+    let said = [verdict.stdout, verdict.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat();
+    // It also complains about names and missing help texts; there is nothing to complain about.
+    assert!(
+        verdict.status.success() && said.trim().is_empty(),
+        "{said}\n{metrics}"
+    );
+
+    // Labels are bounded: nothing names a goroutine or an address.
+    for forbidden in ["goid=", "goroutine=", "address=", "=\"0x"] {
+        assert!(!metrics.contains(forbidden), "{forbidden} in {metrics}");
+    }
+}
+
+#[test]
+fn counters_grow() {
+    let (_demo, _gotrace, server) = serving("full");
+    let total = || -> f64 {
+        http::get(&format!("{server}/metrics"))
+            .1
+            .lines()
+            .filter(|line| line.starts_with("gotrace_") && line.contains("_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    };
+    let first = total();
+    eventually("a counter grows", || (total() > first).then_some(()));
+}
+
+#[test]
+fn health_and_documents() {
+    let (demo, gotrace, server) = serving("park");
+    let (status, health) = http::get(&format!("{server}/healthz"));
+    assert_eq!(status, 200, "{health}");
+
+    let document = |path: &str, schema: &str| -> Value {
+        let (status, text) = http::get(&format!("{server}/api/v1/{path}"));
+        assert_eq!(status, 200, "{path}: {text}");
+        let document: Value = serde_json::from_str(&text).expect("the API speaks JSON");
+        assert_eq!(document["schema"], schema);
+        assert_eq!(document["target"]["pid"], demo.pid());
+        document
+    };
+    // A goroutine that runs at the moment of a look has no stack to show.
+    eventually("the API shows who places orders", || {
+        document("goroutines", "gotrace.goroutines/1")["goroutines"]
+            .as_array()?
+            .iter()
+            .filter_map(|goroutine| goroutine["stack"].as_array())
+            .flatten()
+            .any(|frame| frame["function"] == "main.placeOrders")
+            .then_some(())
+    });
+    let channels = document("channels", "gotrace.channels/1");
+    assert!(
+        channels["channels"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|channel| channel["type"] == "main.order")),
+        "{channels:#}"
+    );
+    eventually("the API shows the deadlock", || {
+        document("findings", "gotrace.findings/1")["findings"]
+            .as_array()?
+            .iter()
+            .any(|finding| finding["kind"] == "deadlock")
+            .then_some(())
+    });
+    let (status, _) = http::get(&format!("{server}/no-such-page"));
+    assert_eq!(status, 404);
+
+    // The server ends with the trace.
+    gotrace.interrupt();
+    assert!(http::try_get(&format!("{server}/healthz"), integration_tests::PATIENCE).is_err());
+}

@@ -1,0 +1,214 @@
+//! Every check and every test, with the time that each stage took.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use xshell::{Cmd, Shell};
+
+use crate::go::{DEFAULT_VERSION, Toolchain};
+use crate::{ebpf, fixtures, privilege, promtool, workspace};
+
+/// Which tests run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only this file of integration tests, e.g. `counts`; nothing else is checked.
+    #[arg(long, value_name = "FILE")]
+    only: Option<String>,
+    /// Only tests with this in their name; needs --only.
+    #[arg(requires = "only")]
+    filter: Option<String>,
+}
+
+/// Runs the stages in order and stops at the first that fails.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let shell = workspace::shell()?;
+    privilege::require_root(&shell, "test")?;
+    let mut stages = Stages::default();
+    let outcome = run_stages(&shell, options, &mut stages);
+    stages.print();
+    outcome
+}
+
+fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
+    let (toolchain, programs, promtool) = stages.run("set-up", || {
+        let toolchain = Toolchain::install(DEFAULT_VERSION)?;
+        let programs = fixtures::build(&toolchain)?;
+        Ok((toolchain, programs, promtool::install()?))
+    })?;
+    if options.only.is_none() {
+        stages.run("format", || {
+            Ok(workspace::cargo(shell)
+                .args(["fmt", "--all", "--check"])
+                .run()?)
+        })?;
+        stages.run("clippy", || {
+            Ok(workspace::cargo(shell)
+                .args(["clippy", "--locked", "--workspace", "--all-targets"])
+                .args(["--", "--deny", "warnings"])
+                .run()?)
+        })?;
+        stages.run_tests(
+            "unit tests",
+            workspace::cargo(shell)
+                .args(["test", "--locked", "--no-fail-fast", "--workspace"])
+                .args(["--exclude", "integration-tests"])
+                .env("GOTRACE_GO", &toolchain.go)
+                .env("GOTRACE_CACHE", workspace::cache()?),
+        )?;
+        stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
+    }
+    let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
+
+    let mut tests = workspace::cargo(shell)
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(["--package", "integration-tests"])
+        .env("GOTRACE_BIN", gotrace)
+        .env("GOTRACE_FIXTURES", programs)
+        .env("GOTRACE_PROMTOOL", promtool);
+    if let Some(file) = &options.only {
+        tests = tests.args(["--test", file]);
+    }
+    // One at a time: they share the machine's processors, and counting is about time, too.
+    tests = tests.args(["--", "--test-threads=1"]);
+    if let Some(filter) = &options.filter {
+        tests = tests.arg(filter);
+        return Ok(tests.run()?);
+    }
+    stages.run_tests("integration tests", tests)
+}
+
+/// What was done, and how long it took.
+#[derive(Default)]
+struct Stages {
+    done: Vec<(&'static str, Duration, Option<Counts>)>,
+}
+
+impl Stages {
+    fn run<T>(&mut self, name: &'static str, stage: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("== {name}");
+        let started = Instant::now();
+        let outcome = stage().with_context(|| format!("{name} failed"));
+        self.done.push((name, started.elapsed(), None));
+        outcome
+    }
+
+    /// Runs `cargo test`. A test that was skipped counts as a failure: what nobody ran proves
+    /// nothing.
+    fn run_tests(&mut self, name: &'static str, command: Cmd<'_>) -> Result<()> {
+        println!("== {name}");
+        println!("$ {command}");
+        let started = Instant::now();
+        let outcome = run_and_count(command.into());
+        let counts = outcome.as_ref().ok().map(|(_, counts)| *counts);
+        self.done.push((name, started.elapsed(), counts));
+        let (success, counts) = outcome?;
+        ensure!(success, "{name} failed");
+        ensure!(counts.passed > 0, "{name}: no test ran");
+        let skipped = counts.ignored + counts.filtered_out;
+        ensure!(skipped == 0, "{name}: {skipped} tests were skipped");
+        Ok(())
+    }
+
+    fn print(&self) {
+        println!();
+        let mut total = Duration::ZERO;
+        let mut all = Counts::default();
+        for (name, time, counts) in &self.done {
+            total += *time;
+            let note = counts.map_or_else(String::new, |counts| {
+                all.passed += counts.passed;
+                all.failed += counts.failed;
+                format!("{} passed, {} failed", counts.passed, counts.failed)
+            });
+            println!("{name:<20}{:>8.1} s  {note}", time.as_secs_f64());
+        }
+        println!(
+            "{:<20}{:>8.1} s  {} tests passed, {} failed",
+            "total",
+            total.as_secs_f64(),
+            all.passed,
+            all.failed
+        );
+    }
+}
+
+/// Numbers of tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    filtered_out: u64,
+}
+
+impl Counts {
+    /// Adds what a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0
+    /// filtered out; finished in 0.01s` says; any other line says nothing.
+    fn add_line(&mut self, line: &str) -> Result<()> {
+        let Some((_, numbers)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return Ok(());
+        };
+        for part in numbers.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else {
+                bail!("unexpected test result: {line}");
+            };
+            let counter = match what {
+                "passed" => &mut self.passed,
+                "failed" => &mut self.failed,
+                "ignored" => &mut self.ignored,
+                "filtered out" => &mut self.filtered_out,
+                _ => continue,
+            };
+            *counter += number
+                .parse::<u64>()
+                .with_context(|| format!("unexpected test result: {line}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a command whose output is shown as it comes and counted.
+fn run_and_count(mut command: Command) -> Result<(bool, Counts)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().context("its output is a pipe")?;
+    let mut counts = Counts::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        counts.add_line(&line)?;
+    }
+    Ok((child.wait()?.success(), counts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Counts;
+
+    #[test]
+    fn counts_results_and_nothing_else() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 3 tests",
+            "test a ... ok",
+            "test result: ok. 3 passed; 1 failed; 2 ignored; 0 measured; 4 filtered out; finished in 0.01s",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        ] {
+            counts.add_line(line).unwrap();
+        }
+        assert_eq!(
+            counts,
+            Counts {
+                passed: 4,
+                failed: 2,
+                ignored: 2,
+                filtered_out: 4
+            }
+        );
+    }
+}

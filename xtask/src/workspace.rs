@@ -1,0 +1,57 @@
+//! Where things lie: the workspace, its target directory, and the cache of downloaded tools.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use xshell::{Cmd, Shell, cmd};
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the xtask package lies in the workspace")
+}
+
+/// Cargo's target directory.
+pub(crate) fn target() -> PathBuf {
+    // Cargo takes a relative directory as relative to where it was called.
+    env::var_os("CARGO_TARGET_DIR").map_or_else(
+        || root().join("target"),
+        |dir| std::path::absolute(dir).unwrap_or_else(|_| root().join("target")),
+    )
+}
+
+/// The directory that keeps downloaded tools between runs and workspaces.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(dir) = set("GOTRACE_CACHE") {
+        return Ok(dir.into());
+    }
+    if let Some(dir) = set("XDG_CACHE_HOME") {
+        return Ok(Path::new(&dir).join("gotrace"));
+    }
+    let home = set("HOME").context("none of GOTRACE_CACHE, XDG_CACHE_HOME and HOME is set")?;
+    Ok(Path::new(&home).join(".cache/gotrace"))
+}
+
+/// A shell in the root of the workspace.
+pub(crate) fn shell() -> Result<Shell> {
+    let shell = Shell::new()?;
+    shell.change_dir(root());
+    Ok(shell)
+}
+
+/// The cargo that runs this task.
+pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    cmd!(shell, "{cargo}")
+}
+
+/// Builds the `gotrace` program with optimisation and returns its path.
+pub(crate) fn build_gotrace(shell: &Shell) -> Result<PathBuf> {
+    cargo(shell)
+        .args(["build", "--locked", "--release", "--package", "tracer-user"])
+        .run()?;
+    Ok(target().join("release/gotrace"))
+}
