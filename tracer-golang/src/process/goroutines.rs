@@ -194,7 +194,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         self.sudogs(&mut candidates)?;
         let mut pcs = Vec::new();
         if self.options.stacks {
-            self.stacks(&mut candidates, &mut pcs)?;
+            self.stacks(&mut candidates, last, &mut pcs)?;
         }
         let mut labels = FxHashMap::default();
         if self.options.labels {
@@ -380,6 +380,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
     fn stacks(
         &mut self,
         candidates: &mut [Candidate],
+        last: bool,
         pcs: &mut Vec<Pc>,
     ) -> Result<(), ProcessError> {
         let mut starts = Vec::new();
@@ -408,7 +409,10 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         for (item, (i, start)) in starts.into_iter().enumerate() {
             let from = pcs.len();
             match self.more.get(item) {
-                Some(bytes) => walker.walk(start, bytes, pcs),
+                // A goroutine that ran and parked again at the same place has the same header for a
+                // moment: the runtime counts `trackingSeq` after it sets the status. Half a stack
+                // is what tells, so it is read again, but believed at last.
+                Some(bytes) => candidates[i].torn |= !walker.walk(start, bytes, pcs) && !last,
                 None => candidates[i].torn = true,
             }
             candidates[i].stack = from..pcs.len();

@@ -102,9 +102,10 @@ pub(super) struct Walker<'a, M> {
 
 impl<M: TargetMemory> Walker<'_, M> {
     /// Appends the program counters of one stack, innermost first. `bytes` are those at `start.sp`,
-    /// as many as were read.
-    pub(super) fn walk(&mut self, start: Start, bytes: &[u8], out: &mut Vec<Pc>) {
-        self.visit(start, bytes, out, &mut |_| {});
+    /// as many as were read. Whether the walk came to the stack's end, or stopped after so many
+    /// frames, or where stacks are switched; not so where something was not recognised.
+    pub(super) fn walk(&mut self, start: Start, bytes: &[u8], out: &mut Vec<Pc>) -> bool {
+        self.visit(start, bytes, out, &mut |_| {})
     }
 
     /// As [`Walker::walk`]; tells as well where the frames lie, as far as that is known.
@@ -114,7 +115,7 @@ impl<M: TargetMemory> Walker<'_, M> {
         bytes: &[u8],
         out: &mut Vec<Pc>,
         each: &mut dyn FnMut(Extent),
-    ) {
+    ) -> bool {
         let mut words = Words {
             memory: self.memory,
             at: start.sp,
@@ -132,25 +133,27 @@ impl<M: TargetMemory> Walker<'_, M> {
         } = start;
         let mut interrupted = false;
         for depth in 0..self.max_frames {
-            let Some(Step::Frame {
-                sp_delta,
-                at_entry,
-                injected,
-                writes_sp,
-            }) = self.pcs.step(self.binary, self.bias, pc)
-            else {
-                return;
-            };
+            let (sp_delta, at_entry, injected, writes_sp) =
+                match self.pcs.step(self.binary, self.bias, pc) {
+                    Some(Step::Frame {
+                        sp_delta,
+                        at_entry,
+                        injected,
+                        writes_sp,
+                    }) => (sp_delta, at_entry, injected, writes_sp),
+                    Some(Step::Top) => return true,
+                    None => return false,
+                };
             let inside = Pc(match interrupted || at_entry {
                 true => pc,
                 false => pc - 1,
             });
             out.push(inside);
             if writes_sp && depth > 0 {
-                return;
+                return true;
             }
             let Some(frame_end) = sp.checked_add(sp_delta) else {
-                return;
+                return false;
             };
             let (return_address, caller_sp) = match link_register {
                 false => (words.get(frame_end), frame_end.checked_add(8)),
@@ -158,10 +161,10 @@ impl<M: TargetMemory> Walker<'_, M> {
                 true => (words.get(sp), Some(frame_end)),
             };
             let (Some(return_address), Some(caller_sp)) = (return_address, caller_sp) else {
-                return;
+                return false;
             };
             if caller_sp > hi || (caller_sp == sp && return_address == pc) {
-                return;
+                return false;
             }
             each(Extent {
                 pc: inside,
@@ -173,7 +176,9 @@ impl<M: TargetMemory> Walker<'_, M> {
             interrupted = injected;
             if injected && link_register {
                 // The interrupted function's own link register was pushed.
-                let Some(pushed) = words.get(sp) else { return };
+                let Some(pushed) = words.get(sp) else {
+                    return false;
+                };
                 sp = sp.saturating_add(ARM64_INJECTED);
                 if let Some(Step::Frame { sp_delta: 0, .. }) =
                     self.pcs.step(self.binary, self.bias, pc)
@@ -182,6 +187,7 @@ impl<M: TargetMemory> Walker<'_, M> {
                 }
             }
         }
+        true
     }
 }
 
