@@ -1,6 +1,6 @@
 //! Commands that look once: filters, groups, one goroutine, one channel, and the same from a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use integration_tests::{Gotrace, Target, require_root};
 use serde_json::Value;
@@ -158,6 +158,79 @@ fn one_goroutine_and_its_channel() {
     target.end_unharmed();
 }
 
+/// Channels by what the program calls them.
+fn channels_of(target: &Target, arguments: &[&str]) -> BTreeMap<String, Value> {
+    let list = document(arguments, "gotrace.channels/1");
+    let names = target.ready["channels"].as_object().expect("addresses");
+    let name = |address: &Value| names.iter().find(|(_, other)| *other == address);
+    list["channels"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|channel| Some((name(&channel["address"])?.0.clone(), channel.clone())))
+        .collect()
+}
+
+#[test]
+fn channels_that_nobody_waits_on() {
+    require_root();
+    let target = Target::start("holders", &[]);
+    let pid = target.pid_argument();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("holders.gosnap");
+    let file = file.to_str().expect("a path of ours");
+    text(&["snapshot", "--pid", &pid, "-o", file]);
+    for source in [["--pid", &pid], ["--from", file]] {
+        let held = channels_of(&target, &[&["channels"], &source[..]].concat());
+        let names: Vec<&str> = held.keys().map(String::as_str).collect();
+        assert_eq!(names, ["closed", "struct", "variable"], "{held:#?}");
+        for (name, function, through) in [
+            ("closed", "main.main", false),
+            ("struct", "main.(*server).keepsStruct", true),
+            ("variable", "main.keepsVariable", false),
+        ] {
+            let users = held[name]["used_by"].as_array().expect("a list");
+            let user = users
+                .iter()
+                .find(|user| user["site"]["function"] == function);
+            let user = user.unwrap_or_else(|| panic!("{function} holds {name}: {users:#?}"));
+            assert_eq!(user["through"].is_string(), through, "{user:#}");
+        }
+
+        let all = channels_of(&target, &[&["channels", "--heap"], &source[..]].concat());
+        let shown: Vec<String> = all
+            .iter()
+            .map(|(name, channel)| {
+                let of = |key: &str| channel[key].to_string();
+                let parts = ["type", "len", "cap", "closed", "values"].map(of);
+                format!("{name}: {}", parts.join(" "))
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"closed: "error" 0 0 true []"#,
+                r#"empty: "struct {}" 0 0 false []"#,
+                r#"global: "string" 1 4 false ["hello"]"#,
+                r#"map: "[2]int64" 1 3 false [[1,2]]"#,
+                r#"struct: "*main.job" 1 2 false [{"ID":1,"Name":"first"}]"#,
+                r#"variable: "int" 1 8 false [7]"#,
+            ]
+        );
+    }
+    let arguments = ["channels", "--heap", "--pid", &pid, "--limit", "1"];
+    let first = document(&arguments, "gotrace.channels/1");
+    assert_eq!(first["channels"].as_array().map(Vec::len), Some(1));
+    let redacted = channels_of(&target, &["channels", "--heap", "--redact", "--pid", &pid]);
+    assert_eq!(redacted["global"]["values"][0]["$redacted"], 16);
+    let cut = channels_of(
+        &target,
+        &["channels", "--heap", "--max-bytes", "3", "--pid", &pid],
+    );
+    assert_eq!(cut["global"]["values"][0]["$text"], "hel", "{cut:#?}");
+    target.end_unharmed();
+}
+
 #[test]
 fn a_snapshot_is_studied_elsewhere() {
     let target = many();
@@ -165,7 +238,7 @@ fn a_snapshot_is_studied_elsewhere() {
     let file = directory.path().join("many.gosnap");
     let file = file.to_str().expect("a path of ours");
     let said = text(&["snapshot", "--pid", &target.pid_argument(), "-o", file]);
-    assert!(said.contains("12 channels"), "{said}");
+    assert!(said.contains("19 goroutines and "), "{said}");
     let goids = |list: &[Value]| -> BTreeSet<u64> {
         list.iter()
             .map(|goroutine| goroutine["goid"].as_u64().expect("a goid"))

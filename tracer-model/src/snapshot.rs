@@ -170,8 +170,32 @@ pub struct Channel {
     pub send_waiting: Vec<Waiter>,
     /// Goroutines that wait to receive, in order.
     pub recv_waiting: Vec<Waiter>,
+    /// Goroutines that do not wait on it but hold it; only where the read was asked to look for
+    /// channels beyond those waited on.
+    #[serde(default)]
+    pub users: Vec<User>,
     /// It changed under every read: the fields may not belong together.
     pub moving: bool,
+}
+
+impl Channel {
+    /// Whether a goroutine waits on it, or holds it on its stack or one step from there. Others are
+    /// known from a walk of the heap alone.
+    pub fn is_in_use(&self) -> bool {
+        !(self.send_waiting.is_empty() && self.recv_waiting.is_empty() && self.users.is_empty())
+    }
+}
+
+/// A goroutine that holds a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct User {
+    /// Which.
+    pub goid: Goid,
+    /// Index of the frame in its stack (physical frames, innermost is 0) that holds it, if known.
+    pub frame: Option<u32>,
+    /// The heap object that the frame refers to and that holds the channel; `None` if the frame
+    /// itself does.
+    pub through: Option<Addr>,
 }
 
 /// Which waiting goroutines nothing that can still act refers to, found by a conservative mark from

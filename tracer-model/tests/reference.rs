@@ -390,6 +390,7 @@ impl Machine {
             values: Vec::new(),
             send_waiting: waiters(&hchan.senders),
             recv_waiting: waiters(&hchan.receivers),
+            users: Vec::new(),
             moving: false,
         }
     }

@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Goroutines(GoroutinesArgs),
     /// Show one goroutine: what it waits on, since when, and its stack
     Stack(StackArgs),
-    /// List the channels that goroutines wait on, once, from the process' memory alone
+    /// List the channels that goroutines wait on or hold, once, from the process' memory alone
     Channels(ChannelsArgs),
     /// Show one channel as a picture: its buffer and both wait queues
     Channel(ChannelArgs),
@@ -200,8 +200,18 @@ pub(crate) struct StackArgs {
 pub(crate) struct ChannelsArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+    /// Also every other channel in the heap, those included that nothing refers to any more and that
+    /// the garbage collector has not yet freed
+    #[arg(long)]
+    pub(crate) heap: bool,
     #[command(flatten)]
     pub(crate) list: ListArgs,
+    /// Order of the list
+    #[arg(short, long, value_enum, default_value_t = ChannelSort::Fill)]
+    pub(crate) sort: ChannelSort,
+    /// At most so many channels
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
     #[command(flatten)]
     pub(crate) values: ValuesArgs,
     /// Text for people or one JSON document
@@ -229,6 +239,9 @@ pub(crate) struct ValuesArgs {
     /// How many buffered values to show of each channel
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) values: usize,
+    /// How many bytes of each value to read and show at most [default: 64 KiB, of a text 512 bytes]
+    #[arg(long, value_name = "N")]
+    pub(crate) max_bytes: Option<u64>,
     /// Show sizes in place of values
     #[arg(long)]
     pub(crate) redact: bool,
@@ -259,6 +272,17 @@ pub(crate) struct DeadlocksArgs {
 pub(crate) enum Grouping {
     None,
     By(GroupBy),
+}
+
+/// The order of a list of channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChannelSort {
+    /// Most buffered values first, then most goroutines waiting
+    Fill,
+    /// Most goroutines waiting first
+    Waiting,
+    /// By address
+    Address,
 }
 
 /// The order of a list.

@@ -35,6 +35,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("churn"),
     amd64("load"),
     amd64("many"),
+    amd64("holders"),
     amd64("hello"),
     Fixture {
         name: "hello-stripped",

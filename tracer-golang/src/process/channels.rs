@@ -12,7 +12,7 @@ use super::header::Header;
 use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::sudog::Sudog;
 use super::types::{Type, Types};
-use super::value::{Decoder, Limits};
+use super::value::Decoder;
 use super::{ReadOptions, Symbols};
 use crate::layout::{self, RuntimeLayout};
 
@@ -27,21 +27,21 @@ const MAX_ROUNDS: usize = 4096;
 
 /// A `runtime.hchan` as read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Hchan {
+pub(super) struct Hchan {
     qcount: u64,
-    dataqsiz: u64,
-    buf: u64,
-    elemsize: u16,
+    pub(super) dataqsiz: u64,
+    pub(super) buf: u64,
+    pub(super) elemsize: u16,
     closed: u32,
-    elemtype: u64,
+    pub(super) elemtype: u64,
     sendx: u64,
     recvx: u64,
-    recvq: (u64, u64),
-    sendq: (u64, u64),
+    pub(super) recvq: (u64, u64),
+    pub(super) sendq: (u64, u64),
 }
 
 impl Hchan {
-    fn parse(layout: &layout::Hchan, bytes: &[u8]) -> Hchan {
+    pub(super) fn parse(layout: &layout::Hchan, bytes: &[u8]) -> Hchan {
         Hchan {
             qcount: u64_at(bytes, layout.qcount),
             dataqsiz: u64_at(bytes, layout.dataqsiz),
@@ -63,7 +63,7 @@ impl Hchan {
     }
 
     /// What is wrong with it as a channel at rest; names the field.
-    fn implausible(&self) -> Option<(&'static str, String)> {
+    pub(super) fn implausible(&self) -> Option<(&'static str, String)> {
         let Hchan {
             qcount,
             dataqsiz: cap,
@@ -306,6 +306,7 @@ impl<M: TargetMemory> Reader<'_, M> {
                 },
                 send_waiting,
                 recv_waiting,
+                users: Vec::new(),
                 moving,
             });
         }
@@ -452,7 +453,7 @@ impl<M: TargetMemory> Reader<'_, M> {
         let (mut first, mut second) = (Bulk::default(), Bulk::default());
         first.read(self.memory, &items)?;
         let function = |addr| self.symbols.function_at(addr);
-        let mut decoder = Decoder::new(self.memory, self.types, &function, Limits::default());
+        let mut decoder = Decoder::new(self.memory, self.types, &function, self.options.limits);
         for (item, &(i, sender)) in slots.iter().enumerate() {
             let typ = Addr(candidates[i].hchan.elemtype);
             let value = match first.get(item) {

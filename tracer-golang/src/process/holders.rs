@@ -18,7 +18,7 @@ use tracer_model::snapshot::{Holder, WaitTarget};
 use super::heap::Object;
 use super::mark::Mark;
 use super::memory::{Bulk, MemoryError, TargetMemory};
-use super::reachability::{Candidate, Stacks, stack};
+use super::reachability::{Candidate, StackWords, Stacks, stack};
 use super::{GoProcess, ProcessError};
 use crate::binary::Vaddr;
 
@@ -165,27 +165,29 @@ impl Graph {
             let bytes = bulk.get(2 * i).unwrap_or(&[]);
             let start = items[2 * i].0;
             let known = stacks.live_words(process, &candidate.header, bytes);
-            let (of_use, extents) = match known {
-                Some((of_use, extents)) => (Some(of_use), extents),
-                None => (None, stacks.extents(process, &candidate.header, bytes)),
-            };
+            let known = known.unwrap_or_else(|| StackWords {
+                of_use: vec![true; bytes.len() / 8],
+                extents: stacks.extents(process, &candidate.header, bytes),
+                arguments: FxHashMap::default(),
+            });
+            let extents = &known.extents;
             let waiting = extents
                 .iter()
                 .take_while(|extent| is_wait(process, extent.pc.0))
                 .count();
             let words = bytes.as_chunks().0.iter().enumerate();
             for (index, word) in words {
-                if of_use.as_ref().is_some_and(|of_use| !of_use[index]) {
+                if !known.of_use[index] {
                     continue;
                 }
                 if let Some(node) = self.node_of(mark, u64::from_le_bytes(*word)) {
                     let addr = start + index as u64 * 8;
-                    let frame = extents.partition_point(|extent| extent.caller_sp <= addr);
+                    let frame = known.frame(addr);
                     slots.push(Slot {
                         addr,
                         node,
-                        frame: (frame < extents.len()).then_some(frame as u32),
-                        waits: frame < waiting,
+                        frame,
+                        waits: frame.is_some_and(|frame| (frame as usize) < waiting),
                     });
                 }
             }

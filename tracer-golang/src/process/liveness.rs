@@ -35,7 +35,8 @@ struct Frame {
 }
 
 impl Liveness {
-    /// For each word of `bytes`, the stack from `start` on, whether it counts.
+    /// For each word of `bytes`, the stack from `start` on, whether it counts; and of those that are
+    /// a function's arguments, which its caller's frame holds, by address the function's frame.
     pub(super) fn words(
         &mut self,
         binary: &GoBinary,
@@ -43,7 +44,8 @@ impl Liveness {
         extents: &[Extent],
         start: u64,
         bytes: &[u8],
-    ) -> Vec<bool> {
+    ) -> (Vec<bool>, FxHashMap<u64, u32>) {
+        let mut arguments = FxHashMap::default();
         let mut live = vec![true; bytes.len() / WORD as usize];
         let frames: Vec<Frame> = extents
             .iter()
@@ -63,7 +65,7 @@ impl Liveness {
         }
         let mut objects: Vec<Range<u64>> = Vec::new();
         let mut caller_known = frames.iter().skip(1).map(|frame| frame.slots.is_some());
-        for frame in &frames {
+        for (number, frame) in (0..).zip(&frames) {
             let caller_known = caller_known.next().unwrap_or(false);
             let Some(slots) = &frame.slots else {
                 // Its arguments are in the caller's frame: how many is not known, at most up to
@@ -83,7 +85,10 @@ impl Liveness {
                 }
             };
             bits(frame.locals(), &slots.locals, &mut set);
-            bits(frame.argp, &slots.arguments, &mut set);
+            bits(frame.argp, &slots.arguments, &mut |range, value| {
+                arguments.insert(range.start, number);
+                set(range, value);
+            });
             objects.extend(slots.objects.iter().map(|&(offset, size)| {
                 let from = if offset < 0 { frame.varp } else { frame.argp };
                 let at = from.wrapping_add_signed(i64::from(offset));
@@ -91,7 +96,7 @@ impl Liveness {
             }));
         }
         follow(&mut live, objects, start, bytes);
-        live
+        (live, arguments)
     }
 
     fn frame(&mut self, binary: &GoBinary, bias: u64, extent: &Extent) -> Frame {

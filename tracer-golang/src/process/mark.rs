@@ -27,17 +27,17 @@ pub(super) struct Bits(Vec<u64>);
 
 impl Bits {
     /// Room for `n` objects.
-    fn grow(&mut self, n: u64) {
+    pub(super) fn grow(&mut self, n: u64) {
         self.0.resize(n.div_ceil(64) as usize, 0);
     }
 
-    fn contains(&self, n: u64) -> bool {
+    pub(super) fn contains(&self, n: u64) -> bool {
         self.0[(n / 64) as usize] >> (n % 64) & 1 != 0
     }
 
     /// Whether it was not there before.
     #[inline]
-    fn insert(&mut self, n: u64) -> bool {
+    pub(super) fn insert(&mut self, n: u64) -> bool {
         let (word, bit) = (&mut self.0[(n / 64) as usize], 1 << (n % 64));
         let new = *word & bit == 0;
         *word |= bit;

@@ -15,6 +15,7 @@
 //! change.
 
 mod bytes;
+mod channel_search;
 mod channels;
 mod check;
 mod goroutines;
@@ -47,6 +48,7 @@ use crate::layout::RuntimeLayout;
 use memory::{LiveMemory, MemoryError, TargetMemory};
 use stack::PcCache;
 use types::Types;
+use value::Limits;
 
 pub use load::Module;
 pub use symbols::Symbols;
@@ -103,10 +105,27 @@ pub struct ReadOptions {
     pub values: usize,
     /// Say only the size of values.
     pub redact: bool,
+    /// How much of one value is read and shown.
+    pub limits: Limits,
     /// Read pprof labels.
     pub labels: bool,
-    /// Channels to read besides those that goroutines wait on.
+    /// Which channels to look for.
+    pub channels: ChannelScope,
+    /// Channels to read besides those.
     pub extra_channels: Vec<ChanAddr>,
+}
+
+/// Which channels a read looks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChannelScope {
+    /// Those that goroutines wait on.
+    #[default]
+    Waited,
+    /// Also those that a stack refers to, or an object that a stack refers to.
+    Stacks,
+    /// Also all others in the heap. Those that nothing refers to any more are there until the
+    /// garbage collector has swept them.
+    Heap,
 }
 
 impl Default for ReadOptions {
@@ -116,7 +135,9 @@ impl Default for ReadOptions {
             max_frames: 64,
             values: 0,
             redact: false,
+            limits: Limits::default(),
             labels: true,
+            channels: ChannelScope::default(),
             extra_channels: Vec::new(),
         }
     }

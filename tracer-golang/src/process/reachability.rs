@@ -564,8 +564,8 @@ impl<M: TargetMemory> Pass<'_, M> {
                 Some(bytes) => {
                     let words = bytes.as_chunks().0.iter();
                     match self.stacks.live_words(self.process, &live.header, bytes) {
-                        Some((of_use, _)) => words
-                            .zip(of_use)
+                        Some(known) => words
+                            .zip(known.of_use)
                             .filter(|(_, of_use)| *of_use)
                             .for_each(|(word, _)| mark.word(u64::from_le_bytes(*word))),
                         None => words.for_each(|word| mark.word(u64::from_le_bytes(*word))),
@@ -590,6 +590,27 @@ impl<M: TargetMemory> Pass<'_, M> {
     }
 }
 
+/// What is known about the words of one stack.
+pub(super) struct StackWords {
+    /// Of each word from the stack pointer on, whether it may be a pointer that is of use.
+    pub(super) of_use: Vec<bool>,
+    /// The frames, innermost first.
+    pub(super) extents: Vec<Extent>,
+    /// The frames of words that are arguments, by address.
+    pub(super) arguments: FxHashMap<u64, u32>,
+}
+
+impl StackWords {
+    /// Index of the frame that the word at an address belongs to.
+    pub(super) fn frame(&self, addr: u64) -> Option<u32> {
+        let argument_of = self.arguments.get(&addr).copied();
+        argument_of.or_else(|| {
+            let frame = (self.extents).partition_point(|extent| extent.caller_sp <= addr);
+            (frame < self.extents.len()).then_some(frame as u32)
+        })
+    }
+}
+
 /// Tells what is where on stacks.
 #[derive(Debug, Default)]
 pub(super) struct Stacks {
@@ -610,13 +631,13 @@ impl Stacks {
     }
 
     /// For each word of `bytes`, a goroutine's stack from its stack pointer on, whether it may be a
-    /// pointer that is of use, and where its frames are. `None` if nothing is known about it.
+    /// pointer that is of use, and to which frame it belongs. `None` if nothing is known about it.
     pub(super) fn live_words<M: TargetMemory>(
         &mut self,
         process: &GoProcess<M>,
         header: &Header,
         bytes: &[u8],
-    ) -> Option<(Vec<bool>, Vec<Extent>)> {
+    ) -> Option<StackWords> {
         let standing = matches!(
             header.state()?,
             State::Waiting | State::Leaked | State::Syscall | State::Runnable | State::Preempted
@@ -628,9 +649,13 @@ impl Stacks {
         let extents = self.extents(process, header, bytes);
         let (binary, bias) = (process.binary(), process.bias());
         let start = stack(header).start;
-        let mut words = self.liveness.words(binary, bias, &extents, start, bytes);
-        deferred(process, header, bytes, &mut words)?;
-        Some((words, extents))
+        let (mut of_use, arguments) = (self.liveness).words(binary, bias, &extents, start, bytes);
+        deferred(process, header, bytes, &mut of_use)?;
+        Some(StackWords {
+            of_use,
+            extents,
+            arguments,
+        })
     }
 
     /// Where the frames of a stack are. `bytes` begin at its stack pointer.

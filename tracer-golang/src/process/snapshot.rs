@@ -1,7 +1,7 @@
 //! One read of a process: goroutines, then the channels that they wait on, then what only both
 //! together say.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{Addr, ChanAddr, Goid, Ktime, Pc};
 use tracer_model::snapshot::{Channel, Goroutine, Snapshot, State};
 use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
@@ -11,7 +11,7 @@ use super::header::Header;
 use super::memory::{Bulk, TargetMemory};
 use super::sudog::Sudog;
 use super::waits::{direction, is_semaphore};
-use super::{GoProcess, ProcessError, ReadOptions, channels, hidden};
+use super::{ChannelScope, GoProcess, ProcessError, ReadOptions, channels, hidden};
 use crate::binary::{GoBinary, Vaddr};
 
 /// How often goroutines in a select are read, and the channels of their cases with them, until each
@@ -112,6 +112,9 @@ impl<M: TargetMemory> GoProcess<M> {
         let found = goroutine_reader.found;
         errors.extend(found.errors);
         reread += found.reread;
+        if options.channels > ChannelScope::Waited {
+            reread += self.other_channels(&reads, options, now, &mut channels)?;
+        }
         let hidden = hidden::objects(self, &mut reads)?;
         let mut names = FxHashMap::default();
         let goroutines: Vec<Goroutine> = reads
@@ -165,6 +168,47 @@ impl<M: TargetMemory> GoProcess<M> {
             errors,
             reachability: None,
         })
+    }
+}
+
+impl<M: TargetMemory> GoProcess<M> {
+    /// Finds channels that nobody waits on and who holds which. Returns how many were read twice.
+    fn other_channels(
+        &mut self,
+        reads: &[GoroutineRead],
+        options: &ReadOptions,
+        now: &dyn Fn() -> Ktime,
+        channels: &mut FxHashMap<ChanAddr, Channel>,
+    ) -> Result<u64, ProcessError> {
+        let users = self.find_channels(reads, options.channels)?;
+        let others = users.keys().filter(|chan| !channels.contains_key(*chan));
+        let others = others.map(|chan| chan.0).collect();
+        let mut reader = channels::Reader {
+            memory: &self.memory,
+            layout: self.binary.layout(),
+            types: &mut self.types,
+            symbols: &self.symbols,
+            options,
+            now,
+            bulk: Bulk::default(),
+        };
+        // What is no channel any more was freed since it was found: no error.
+        let found = reader.read(others, &FxHashMap::default())?;
+        channels.extend(found.channels.into_iter().map(|chan| (chan.addr, chan)));
+        for (chan, users) in users {
+            let Some(channel) = channels.get_mut(&chan) else {
+                continue;
+            };
+            let waiting: FxHashSet<Goid> = channel
+                .send_waiting
+                .iter()
+                .chain(&channel.recv_waiting)
+                .map(|waiter| waiter.goid)
+                .collect();
+            channel.users = users;
+            channel.users.retain(|user| !waiting.contains(&user.goid));
+        }
+        Ok(found.reread)
     }
 }
 

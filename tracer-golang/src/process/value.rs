@@ -35,7 +35,7 @@ pub struct Limits {
     pub elements: u64,
     /// Bytes of a string.
     pub string_bytes: u64,
-    /// Bytes read from the target for one value, those that it consists of included.
+    /// Bytes read from the target for one value, besides those that it consists of itself.
     pub total_bytes: u64,
 }
 
@@ -91,9 +91,7 @@ impl<'a, M: TargetMemory + ?Sized> Decoder<'a, M> {
                 typ.size
             ));
         }
-        let mut walk = self.walk();
-        walk.budget = walk.budget.saturating_sub(typ.size);
-        Value::Decoded(walk.value(&typ, &bytes[..typ.size as usize]))
+        Value::Decoded(self.walk().value(&typ, &bytes[..typ.size as usize]))
     }
 
     /// The value of type `typ` at `addr`.
@@ -598,8 +596,8 @@ impl<M: TargetMemory + ?Sized> Walk<'_, M> {
     }
 
     fn bytes(&mut self, at: u64, len: u64) -> Result<Vec<u8>, Problem> {
-        // A byte more, so that what is empty cannot be asked for without end.
-        if !self.spend(len.saturating_add(1)) {
+        // A byte at least, so that what is empty cannot be asked for without end.
+        if !self.spend(len.max(1)) {
             return Err(format!(
                 "more than {} bytes were to be read",
                 self.limits.total_bytes

@@ -250,6 +250,7 @@ impl Channel {
             values,
             send_waiting,
             recv_waiting,
+            users: _,
             moving,
         } = read;
         self.touch(at);

@@ -256,6 +256,7 @@ fn observed_channel(at: Ktime, chan: &str, fill: &str, mut rest: &[&str]) -> Cha
         values: Vec::new(),
         send_waiting: Vec::new(),
         recv_waiting: Vec::new(),
+        users: Vec::new(),
         moving: false,
     };
     let waiters = |goids: &str| -> Vec<Waiter> {

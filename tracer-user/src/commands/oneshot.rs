@@ -1,9 +1,11 @@
 //! Commands that look once, at a process' memory or at a saved snapshot, and place no probe.
 
+use std::cmp::Reverse;
 use std::io::Write as _;
 
 use serde::Serialize;
-use tracer_golang::process::ReadOptions;
+use tracer_golang::process::value::Limits;
+use tracer_golang::process::{ChannelScope, ReadOptions};
 use tracer_model::detect::Detector;
 use tracer_model::ids::{ChanAddr, Goid};
 use tracer_model::query::{Criterion, Filter, GroupBy};
@@ -12,8 +14,8 @@ use tracer_model::snapshot::{Channel, Goroutine, Snapshot};
 use super::Verdict;
 use super::source::Source;
 use crate::cli::{
-    ChannelArgs, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, Grouping, SnapshotArgs,
-    StackArgs, ValuesArgs,
+    ChannelArgs, ChannelSort, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, Grouping,
+    SnapshotArgs, StackArgs, ValuesArgs,
 };
 use crate::document::{self, SnapshotInfo};
 use crate::failure::Failure;
@@ -128,7 +130,15 @@ pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
 /// `gotrace channels`.
 pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
-    let mut snapshot = source.snapshot(&value_options(&args.values, &[]))?;
+    let scope = match args.heap {
+        true => ChannelScope::Heap,
+        false => ChannelScope::Stacks,
+    };
+    let mut snapshot = source.snapshot(&value_options(&args.values, scope, &[]))?;
+    if !args.heap {
+        // A saved snapshot has all of them.
+        snapshot.channels.retain(Channel::is_in_use);
+    }
     let filter = args.list.filter();
     if !filter.with.is_empty() || !filter.without.is_empty() {
         let chosen = choose(&snapshot, &filter, &source);
@@ -137,26 +147,29 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
             .filter_map(|index| snapshot.goroutines.get(*index))
             .map(|goroutine| goroutine.goid)
             .collect();
-        let waited_on = |channel: &Channel| {
-            channel
-                .send_waiting
-                .iter()
-                .chain(&channel.recv_waiting)
-                .any(|waiter| goids.contains(&waiter.goid))
+        let concerns = |channel: &Channel| {
+            let waiters = channel.send_waiting.iter().chain(&channel.recv_waiting);
+            waiters
+                .map(|waiter| waiter.goid)
+                .chain(channel.users.iter().map(|user| user.goid))
+                .any(|goid| goids.contains(&goid))
         };
-        snapshot.channels.retain(waited_on);
+        snapshot.channels.retain(concerns);
     }
+    sort_channels(&mut snapshot.channels, args.sort);
+    snapshot.channels.truncate(args.limit.unwrap_or(usize::MAX));
     match args.format {
         Format::Json => print_json(&document::channels::Document::new(
             source.info(),
             &snapshot,
+            source.symbols(),
             source.clock(),
         ))?,
         Format::Text => {
             let mut out = anstream::stdout().lock();
             writeln!(out, "{}\n", source.heading(&snapshot))?;
             if snapshot.channels.is_empty() {
-                writeln!(out, "No goroutine waits on a channel.")?;
+                writeln!(out, "No goroutine waits on a channel or holds one.")?;
             } else {
                 write!(out, "{}", text::channels::render(&snapshot))?;
             }
@@ -169,7 +182,8 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
 /// `gotrace channel ADDR`.
 pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
-    let mut snapshot = source.snapshot(&value_options(&args.values, &[args.address]))?;
+    let scope = ChannelScope::Stacks;
+    let mut snapshot = source.snapshot(&value_options(&args.values, scope, &[args.address]))?;
     snapshot
         .channels
         .retain(|channel| channel.addr == args.address);
@@ -188,6 +202,7 @@ pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
         Format::Json => print_json(&document::channels::Document::new(
             source.info(),
             &snapshot,
+            source.symbols(),
             source.clock(),
         ))?,
         Format::Text => {
@@ -205,7 +220,7 @@ pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
 /// `gotrace snapshot -o FILE`.
 pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::of_process(args.target.pid, args.target.name.as_deref())?;
-    let mut snapshot = source.snapshot(&value_options(&args.values, &[]))?;
+    let mut snapshot = source.snapshot(&value_options(&args.values, ChannelScope::Heap, &[]))?;
     source.find_reachable(&mut snapshot)?;
     let saved = Saved::new(
         source.info().clone(),
@@ -285,10 +300,29 @@ fn choose(snapshot: &Snapshot, filter: &Filter, source: &Source) -> Vec<usize> {
         .collect()
 }
 
-fn value_options(args: &ValuesArgs, extra: &[ChanAddr]) -> ReadOptions {
+fn sort_channels(channels: &mut [Channel], sort: ChannelSort) {
+    channels.sort_by_key(|channel| {
+        let waiting = channel.send_waiting.len() + channel.recv_waiting.len();
+        let (len, waiting) = (Reverse(channel.len), Reverse(waiting));
+        match sort {
+            ChannelSort::Fill => (len, waiting, channel.addr),
+            ChannelSort::Waiting => (Reverse(0), waiting, channel.addr),
+            ChannelSort::Address => (Reverse(0), Reverse(0), channel.addr),
+        }
+    });
+}
+
+fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> ReadOptions {
+    let limits = Limits::default();
     ReadOptions {
         values: args.values,
         redact: args.redact,
+        limits: Limits {
+            string_bytes: args.max_bytes.unwrap_or(limits.string_bytes),
+            total_bytes: args.max_bytes.unwrap_or(limits.total_bytes),
+            ..limits
+        },
+        channels: scope,
         extra_channels: extra.to_vec(),
         ..ReadOptions::default()
     }

@@ -1,10 +1,14 @@
 //! `gotrace.channels/1`.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use tracer_model::snapshot::{Channel, Snapshot, Value, Waiter};
+use tracer_model::ids::{Goid, Pc};
+use tracer_model::snapshot::{Channel, Snapshot, User, Value, Waiter};
+use tracer_model::symbol::Symbolizer;
 
-use super::{SnapshotInfo, Target, WallClock};
+use super::{Site, SnapshotInfo, Target, WallClock};
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -29,6 +33,7 @@ pub(crate) struct Entry<'a> {
     values: Vec<Json>,
     send_waiting: Vec<Waiting>,
     recv_waiting: Vec<Waiting>,
+    used_by: Vec<Using>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     moving: bool,
 }
@@ -41,20 +46,41 @@ struct Waiting {
     value: Option<Json>,
 }
 
+/// A goroutine that holds the channel and does not wait on it.
+#[derive(Debug, Serialize)]
+struct Using {
+    goid: u64,
+    /// The frame that holds it, if known.
+    site: Option<Site>,
+    /// The object between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<String>,
+}
+
 impl<'a> Document<'a> {
-    pub(crate) fn new(target: &'a Target, snapshot: &'a Snapshot, clock: WallClock) -> Self {
+    pub(crate) fn new(
+        target: &'a Target,
+        snapshot: &'a Snapshot,
+        symbols: &dyn Symbolizer,
+        clock: WallClock,
+    ) -> Self {
+        let stacks = Stacks::of(snapshot);
         Self {
             schema: "gotrace.channels/1",
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
-            channels: snapshot.channels.iter().map(Entry::from).collect(),
+            channels: snapshot
+                .channels
+                .iter()
+                .map(|channel| Entry::new(channel, &stacks, symbols))
+                .collect(),
             errors: &snapshot.errors,
         }
     }
 }
 
-impl<'a> From<&'a Channel> for Entry<'a> {
-    fn from(channel: &'a Channel) -> Self {
+impl<'a> Entry<'a> {
+    fn new(channel: &'a Channel, stacks: &Stacks<'_>, symbols: &dyn Symbolizer) -> Self {
         let waiting = |waiters: &[Waiter]| {
             waiters
                 .iter()
@@ -75,8 +101,44 @@ impl<'a> From<&'a Channel> for Entry<'a> {
             values: channel.values.iter().map(value).collect(),
             send_waiting: waiting(&channel.send_waiting),
             recv_waiting: waiting(&channel.recv_waiting),
+            used_by: channel
+                .users
+                .iter()
+                .map(|user| Using {
+                    goid: user.goid.0,
+                    site: stacks.site(user, symbols),
+                    through: user.through.map(|object| object.to_string()),
+                })
+                .collect(),
             moving: channel.moving,
         }
+    }
+}
+
+/// The stacks of a snapshot's goroutines by their ids.
+pub(crate) struct Stacks<'a>(HashMap<Goid, &'a [Pc]>);
+
+impl<'a> Stacks<'a> {
+    /// Those of the goroutines that hold a channel.
+    pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
+        let users = snapshot.channels.iter().flat_map(|channel| &channel.users);
+        let wanted: HashSet<Goid> = users.map(|user| user.goid).collect();
+        Self(
+            snapshot
+                .goroutines
+                .iter()
+                .filter(|goroutine| wanted.contains(&goroutine.goid))
+                .map(|goroutine| (goroutine.goid, snapshot.stack(goroutine)))
+                .collect(),
+        )
+    }
+
+    /// The frame of a goroutine that holds a channel: the function itself, not those inlined in it,
+    /// since nothing tells whose variable it is.
+    pub(crate) fn site(&self, user: &User, symbols: &dyn Symbolizer) -> Option<Site> {
+        let stack = self.0.get(&user.goid)?;
+        let pc = stack.get(user.frame? as usize)?;
+        symbols.frames(*pc).last().map(Site::from)
     }
 }
 

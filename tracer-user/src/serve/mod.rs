@@ -148,8 +148,12 @@ async fn goroutines(State(shared): State<Arc<Shared>>) -> Result<Response, Unava
 
 async fn channels(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
     let view = shared.view().await?;
-    let document =
-        document::channels::Document::new(&shared.attached.target, &view.snapshot, shared.clock);
+    let document = document::channels::Document::new(
+        &shared.attached.target,
+        &view.snapshot,
+        &shared.symbols,
+        shared.clock,
+    );
     Ok(Json(document).into_response())
 }
 

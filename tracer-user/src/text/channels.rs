@@ -1,6 +1,5 @@
-//! Channels as a table, the fullest first, each with its values and its queues.
+//! Channels as a table, each with its values and its queues; one as a picture.
 
-use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use tracer_model::ids::Goid;
@@ -8,18 +7,13 @@ use tracer_model::snapshot::{Channel, Snapshot, Waiter};
 use tracer_model::symbol::{Symbolizer, user_frame};
 
 use super::{BOLD, DIM, goids, styled, table};
-use crate::document::channels::value;
+use crate::document::channels::{Stacks, value};
 
 /// How many waiting goroutines a queue shows.
 const GOIDS: usize = 5;
 
 /// Renders every channel of `snapshot`.
 pub(crate) fn render(snapshot: &Snapshot) -> String {
-    let mut channels: Vec<&Channel> = snapshot.channels.iter().collect();
-    channels.sort_by_key(|channel| {
-        let waiting = channel.send_waiting.len() + channel.recv_waiting.len();
-        (Reverse(channel.len), Reverse(waiting), channel.addr)
-    });
     let mut table = table(&[
         "CHANNEL",
         "TYPE",
@@ -27,8 +21,9 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
         "STATE",
         "WAIT TO SEND",
         "WAIT TO RECEIVE",
+        "HELD BY",
     ]);
-    for channel in &channels {
+    for channel in &snapshot.channels {
         table.add_row([
             channel.addr.to_string(),
             format!(
@@ -41,12 +36,13 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
             ),
             format!("{}/{}", channel.len, channel.cap),
             state(channel).to_owned(),
-            waiting(&channel.send_waiting),
-            waiting(&channel.recv_waiting),
+            waiting(channel.send_waiting.iter().map(|waiter| waiter.goid)),
+            waiting(channel.recv_waiting.iter().map(|waiter| waiter.goid)),
+            waiting(channel.users.iter().map(|user| user.goid)),
         ]);
     }
     let mut text = format!("{table}\n");
-    for channel in channels {
+    for channel in &snapshot.channels {
         let held = channel
             .send_waiting
             .iter()
@@ -89,12 +85,12 @@ fn state(channel: &Channel) -> &'static str {
     }
 }
 
-fn waiting(waiters: &[Waiter]) -> String {
-    if waiters.is_empty() {
+fn waiting(ids: impl Iterator<Item = Goid>) -> String {
+    let ids: Vec<Goid> = ids.collect();
+    if ids.is_empty() {
         return "-".to_owned();
     }
-    let ids: Vec<Goid> = waiters.iter().map(|waiter| waiter.goid).collect();
-    format!("{}: {}", waiters.len(), goids(&ids, GOIDS))
+    format!("{}: {}", ids.len(), goids(&ids, GOIDS))
 }
 
 /// One channel as a picture: senders, the buffer in the order of receipt, receivers.
@@ -158,6 +154,19 @@ pub(crate) fn picture(channel: &Channel, snapshot: &Snapshot, symbols: &dyn Symb
         snapshot,
         symbols,
     );
+    let stacks = Stacks::of(snapshot);
+    if !channel.users.is_empty() {
+        text.push('\n');
+    }
+    for user in &channel.users {
+        let at = stacks.site(user, symbols).map_or(String::new(), |site| {
+            format!("  {} {}:{}", site.function, site.file, site.line)
+        });
+        let through = user.through.map_or(String::new(), |object| {
+            format!(" through the object at {object}")
+        });
+        let _ = writeln!(text, "  goroutine {} holds it{through}{at}", user.goid);
+    }
     text
 }
 

@@ -223,6 +223,7 @@ fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
             .unwrap_or_default(),
         send_waiting: waiters(&queue.send),
         recv_waiting: waiters(&queue.receive),
+        users: Vec::new(),
         moving: channel.contents().is_some_and(|contents| contents.moving),
     }
 }
