@@ -117,3 +117,42 @@ fn health_and_documents() {
     gotrace.interrupt();
     assert!(http::try_get(&format!("{server}/healthz"), integration_tests::PATIENCE).is_err());
 }
+
+/// All buffered values and those that senders hold out, as the API shows them.
+fn values_shown(arguments: &[&str]) -> Vec<Value> {
+    require_root();
+    let demo = Target::start("demo", &[]);
+    let arguments = [&["--listen", "127.0.0.1:0"], arguments].concat();
+    let (_gotrace, attached) = Gotrace::attach_listening(demo.pid(), &arguments);
+    let server = attached["listening"].as_str().expect("it listens");
+    eventually("the first picture", || {
+        let (_, text) = http::get(&format!("http://{server}/api/v1/channels"));
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        let channels = document["channels"].as_array().expect("a list");
+        let full = channels.iter().any(|channel| channel["len"] != 0);
+        full.then(|| {
+            let values = channels.iter().flat_map(|channel| {
+                let held = channel["send_waiting"].as_array().expect("a list");
+                let held = held.iter().map(|sender| &sender["value"]);
+                let buffered = channel["values"].as_array().expect("a list");
+                buffered.iter().chain(held).cloned().collect::<Vec<_>>()
+            });
+            values.filter(|value| !value.is_null()).collect()
+        })
+    })
+}
+
+#[test]
+fn values_are_redacted_over_the_network() {
+    assert_eq!(values_shown(&[]), Vec::<Value>::new());
+    let redacted = values_shown(&["--values", "3"]);
+    assert!(!redacted.is_empty());
+    for value in redacted {
+        assert!(value["$redacted"].is_u64(), "{value}");
+    }
+    let exposed = values_shown(&["--values", "3", "--expose-values"]);
+    assert!(!exposed.is_empty());
+    for value in exposed {
+        assert!(value["$redacted"].is_null(), "{value}");
+    }
+}

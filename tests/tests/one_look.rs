@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use integration_tests::{Gotrace, Target, require_root};
+use integration_tests::{Gotrace, Target, eventually, require_root};
 use serde_json::Value;
 
 /// Goroutines of the program `many` that wait on channels of their own.
@@ -229,6 +229,45 @@ fn channels_that_nobody_waits_on() {
     );
     assert_eq!(cut["global"]["values"][0]["$text"], "hel", "{cut:#?}");
     target.end_unharmed();
+}
+
+#[test]
+fn which_peer_a_goroutine_waits_for() {
+    require_root();
+    // It runs until it is killed.
+    let mut target = Target::start("demo", &[]);
+    let address = target.ready["http"]
+        .as_str()
+        .expect("it serves HTTP")
+        .to_owned();
+    let connection = std::net::TcpStream::connect(&address).expect("it listens");
+    let ours = connection
+        .local_addr()
+        .expect("it is connected")
+        .to_string();
+    let pid = target.pid_argument();
+    let waits = |wanted: &dyn Fn(&Value) -> bool| {
+        eventually("its server waits for us", || {
+            goroutines(&["--pid", &pid], &["--with", "reason IO wait"])
+                .into_iter()
+                .find(|goroutine| wanted(&goroutine["waiting_on"]))
+        })
+    };
+    let reader = waits(&|on| on["file"]["peer"] == ours.as_str());
+    let on = &reader["waiting_on"];
+    assert_eq!(on["mode"], "read", "{reader:#}");
+    assert_eq!(on["file"]["kind"], "tcp", "{reader:#}");
+    assert_eq!(on["file"]["local"], *address, "{reader:#}");
+    let accepts = waits(&|on| on["file"]["local"] == *address && on["file"]["peer"].is_null());
+    let stack = accepts["stack"].to_string();
+    assert!(stack.contains("net.(*TCPListener).Accept"), "{accepts:#}");
+
+    let goid = reader["goid"].to_string();
+    let shown = text(&["stack", &goid, "--pid", &pid]);
+    let expected = format!("tcp {address} connected to {ours}");
+    assert!(shown.contains(&expected), "{shown}");
+    drop(connection);
+    assert!(target.is_alive(), "the target died");
 }
 
 #[test]

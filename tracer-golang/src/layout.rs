@@ -198,6 +198,12 @@ layouts! {
         wb_buf: "wbBuf";
         run_safe_point_fn: "runSafePointFn";
     }
+    /// `runtime.pollDesc`, what the network poller knows of a file descriptor.
+    PollDesc of "runtime.pollDesc" {
+        fd: "fd";
+        rg: "rg";
+        wg: "wg";
+    }
     /// `runtime.semTable`, where the waiters of all semaphores are: [`SemTable::ROOTS`] padded
     /// entries, each a `semaRoot` at its begin.
     SemTable of "runtime.semTable" {}
@@ -410,6 +416,8 @@ pub struct RuntimeLayout {
     pub special_finalizer: SpecialFinalizer,
     pub p: P,
     pub sem_table: SemTable,
+    /// `None` if the source does not know: a program that opens no file may lack it in its DWARF.
+    pub poll_desc: Option<PollDesc>,
     pub types: TypeLayout,
     pub moduledata: Moduledata,
 }
@@ -436,6 +444,7 @@ impl RuntimeLayout {
             special_finalizer: SpecialFinalizer::from_source(source)?,
             p: P::from_source(source)?,
             sem_table: SemTable::from_source(source)?,
+            poll_desc: PollDesc::from_source(source).ok(),
             types: TypeLayout::from_source(source)?,
             moduledata: Moduledata::from_source(source)?,
         })

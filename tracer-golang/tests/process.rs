@@ -383,7 +383,18 @@ fn waits_are_on_what_the_program_says() {
                 semaphores.insert((name, address.0 - addresses[name]));
             }
             (WaitKind::Netpoll, objects) => {
-                assert!(matches!(objects, [WaitObject::Netpoll(_)]), "{goroutine:?}");
+                let [WaitObject::Netpoll(slot)] = objects else {
+                    panic!("{goroutine:?}");
+                };
+                let descriptor = snapshot.descriptor(*slot).expect("it is known");
+                let link = format!("/proc/{}/fd/{}", target.pid(), descriptor.fd);
+                let file = std::fs::read_link(link).expect("it is open");
+                let file = file.to_string_lossy();
+                assert!(
+                    file.starts_with("socket:") || file.starts_with("pipe:"),
+                    "{file}"
+                );
+                assert!(!descriptor.write, "{descriptor:?}");
             }
             (WaitKind::Cond, objects) => {
                 let [WaitObject::Cond(address)] = objects else {

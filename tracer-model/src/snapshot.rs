@@ -83,6 +83,9 @@ pub struct Snapshot {
     pub goroutines: Vec<Goroutine>,
     /// Every channel that a goroutine waits on, or that the read was asked to look for.
     pub channels: Vec<Channel>,
+    /// File descriptors that goroutines wait for in the network poller, by slot.
+    #[serde(default)]
+    pub descriptors: Vec<Descriptor>,
     /// Distinct stacks, innermost frame first.
     pub stacks: Vec<Box<[Pc]>>,
     /// Goroutines or channels that were read more than once, since they changed meanwhile.
@@ -93,6 +96,30 @@ pub struct Snapshot {
     pub errors: Vec<String>,
     /// Who can reach what, where the read was asked to find out.
     pub reachability: Option<Reachability>,
+}
+
+/// A file descriptor that a goroutine waits for in the network poller.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// What the goroutine waits on: the address of [`WaitObject::Netpoll`].
+    pub slot: Addr,
+    /// Its number in the process.
+    pub fd: u32,
+    /// Whether it waits until it can write, rather than read or accept.
+    pub write: bool,
+    /// What the number stands for, if the kernel was asked.
+    pub file: Option<OpenFile>,
+}
+
+/// An open file of the process, as the kernel tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenFile {
+    /// `tcp`, `udp`, `unix`, `pipe`, `file`, or what else the kernel calls it.
+    pub kind: Box<str>,
+    /// The socket's own address, or the path of a file.
+    pub local: Option<Box<str>>,
+    /// Address of the socket's other end, if it is connected.
+    pub peer: Option<Box<str>>,
 }
 
 /// One goroutine as read.
@@ -253,6 +280,12 @@ impl From<ChanAddr> for WaitTarget {
 }
 
 impl Snapshot {
+    /// The file descriptor that a wait for the network poller is about, if known.
+    pub fn descriptor(&self, slot: Addr) -> Option<&Descriptor> {
+        let found = self.descriptors.binary_search_by_key(&slot, |of| of.slot);
+        self.descriptors.get(found.ok()?)
+    }
+
     /// A goroutine's stack, innermost frame first; empty if it is not known.
     pub fn stack(&self, goroutine: &Goroutine) -> &[Pc] {
         goroutine

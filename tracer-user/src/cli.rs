@@ -98,6 +98,12 @@ pub(crate) struct RunArgs {
     /// [default: 127.0.0.1:9477, or a free port if that one is taken]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<Listen>,
+    /// How many buffered values the API shows of each channel, as sizes alone
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) values: usize,
+    /// Let the API show the values themselves to whoever can reach it: they can be secrets
+    #[arg(long, requires = "values")]
+    pub(crate) expose_values: bool,
     /// Size of the event ring in MiB, a power of two
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = ring_mib)]
     pub(crate) ring: u32,

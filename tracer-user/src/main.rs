@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod document;
 mod failure;
+mod open_files;
 mod saved;
 mod serve;
 mod spawn;

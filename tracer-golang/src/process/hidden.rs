@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::Addr;
+use tracer_model::snapshot::Descriptor;
 use tracer_model::wait::{WaitKind, WaitObject};
 
 use super::bytes::u64_at;
@@ -25,11 +26,15 @@ use super::{GoProcess, semaphores};
 /// or three callers.
 const FRAMES: u64 = 512;
 
-/// Finds what goroutines wait on, by g. Those that moved on meanwhile are marked as moving.
+/// What goroutines wait on, by g.
+type Objects = FxHashMap<u64, WaitObject>;
+
+/// Finds what goroutines wait on, and the file descriptors among that. Those that moved on meanwhile
+/// are marked as moving.
 pub(super) fn objects<M: TargetMemory>(
     process: &GoProcess<M>,
     reads: &mut [GoroutineRead],
-) -> Result<FxHashMap<u64, WaitObject>, MemoryError> {
+) -> Result<(Objects, Vec<Descriptor>), MemoryError> {
     let reasons = process.binary().wait_reasons();
     let mut waiting: Vec<_> = reads
         .iter_mut()
@@ -59,6 +64,7 @@ pub(super) fn objects<M: TargetMemory>(
     }
     let notify_lists = search.notify_lists(&of(WaitKind::Cond))?;
     let slots = search.netpoll_slots(&of(WaitKind::Netpoll))?;
+    let mut descriptors = search.descriptors(&slots)?;
 
     let layout = &process.layout().g;
     let items: Vec<_> = waiting
@@ -66,6 +72,7 @@ pub(super) fn objects<M: TargetMemory>(
         .map(|(_, read)| (read.gaddr.0, layout.size as usize))
         .collect();
     search.bulk.read(process.memory(), &items)?;
+    let mut known_slots = FxHashSet::default();
     let mut found = FxHashMap::default();
     for (i, (kind, read)) in waiting.iter_mut().enumerate() {
         let later = search.bulk.get(i).map(|bytes| Header::parse(layout, bytes));
@@ -77,12 +84,24 @@ pub(super) fn objects<M: TargetMemory>(
         let addr_in = |map: &FxHashMap<u64, u64>| map.get(&gaddr).copied().map(Addr);
         let object = match kind {
             WaitKind::Cond => addr_in(&notify_lists).map(WaitObject::Cond),
-            WaitKind::Netpoll => addr_in(&slots).map(WaitObject::Netpoll),
+            WaitKind::Netpoll => (slots.get(&gaddr)).map(|slot| WaitObject::Netpoll(slot.addr)),
             _ => addr_in(&semaphores).map(WaitObject::Semaphore),
         };
+        if let Some(WaitObject::Netpoll(slot)) = object {
+            known_slots.insert(slot);
+        }
         found.extend(object.map(|object| (gaddr, object)));
     }
-    Ok(found)
+    descriptors.retain(|descriptor| known_slots.contains(&descriptor.slot));
+    descriptors.sort_unstable_by_key(|descriptor| descriptor.slot);
+    Ok((found, descriptors))
+}
+
+/// A slot of the network poller.
+struct Slot {
+    addr: Addr,
+    /// The pollDesc that it is in, and whether it is the slot of writers.
+    poll_desc: Option<(Addr, bool)>,
 }
 
 struct Search<'a, M> {
@@ -189,24 +208,73 @@ impl<M: TargetMemory> Search<'_, M> {
     fn netpoll_slots(
         &mut self,
         goroutines: &[(u64, Header)],
-    ) -> Result<FxHashMap<u64, u64>, MemoryError> {
+    ) -> Result<FxHashMap<u64, Slot>, MemoryError> {
         let pointers = self.pointers(goroutines)?;
+        let all: FxHashSet<(usize, u64)> = pointers.iter().copied().collect();
         let items: Vec<_> = pointers.iter().map(|(_, pointer)| (*pointer, 8)).collect();
         self.bulk.read(self.process.memory(), &items)?;
-        let mut found: FxHashMap<u64, Option<u64>> = FxHashMap::default();
+        let layout = self.process.layout().poll_desc;
+        let mut found: FxHashMap<u64, Option<Slot>> = FxHashMap::default();
         for (item, (i, pointer)) in pointers.into_iter().enumerate() {
             let gaddr = goroutines[i].0;
             if self.bulk.get(item).map(|bytes| u64_at(bytes, 0)) == Some(gaddr) {
                 // Two of them: something else refers to the g as well, and which is it?
-                found
-                    .entry(gaddr)
+                let slot = || Slot {
+                    addr: Addr(pointer),
+                    poll_desc: layout.and_then(|layout| {
+                        // The pollDesc is an argument of a caller. One of its two slots it must be.
+                        let at = |offset: u32| pointer.wrapping_sub(u64::from(offset));
+                        let [reads, writes] = [at(layout.rg), at(layout.wg)];
+                        match [reads, writes].map(|desc| all.contains(&(i, desc))) {
+                            [true, false] => Some((Addr(reads), false)),
+                            [false, true] => Some((Addr(writes), true)),
+                            _ => None,
+                        }
+                    }),
+                };
+                (found.entry(gaddr))
                     .and_modify(|slot| *slot = None)
-                    .or_insert(Some(pointer));
+                    .or_insert_with(|| Some(slot()));
             }
         }
         Ok(found
             .into_iter()
             .filter_map(|(gaddr, slot)| Some((gaddr, slot?)))
+            .collect())
+    }
+
+    /// The file descriptors of these slots.
+    fn descriptors(
+        &mut self,
+        slots: &FxHashMap<u64, Slot>,
+    ) -> Result<Vec<Descriptor>, MemoryError> {
+        let Some(layout) = self.process.layout().poll_desc else {
+            return Ok(Vec::new());
+        };
+        let known: Vec<(Addr, Addr, bool)> = slots
+            .values()
+            .filter_map(|slot| {
+                let (desc, write) = slot.poll_desc?;
+                Some((slot.addr, desc, write))
+            })
+            .collect();
+        let items: Vec<_> = known
+            .iter()
+            .map(|(_, desc, _)| (desc.0.wrapping_add(u64::from(layout.fd)), 8))
+            .collect();
+        self.bulk.read(self.process.memory(), &items)?;
+        Ok((0..)
+            .zip(known)
+            .filter_map(|(i, (slot, _, write))| {
+                let fd = u64_at(self.bulk.get(i)?, 0);
+                Some(Descriptor {
+                    slot,
+                    // The kernel's own limit is far below (sysctl fs.nr_open).
+                    fd: u32::try_from(fd).ok().filter(|fd| *fd < 1 << 30)?,
+                    write,
+                    file: None,
+                })
+            })
             .collect())
     }
 }

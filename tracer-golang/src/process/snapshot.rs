@@ -115,7 +115,7 @@ impl<M: TargetMemory> GoProcess<M> {
         if options.channels > ChannelScope::Waited {
             reread += self.other_channels(&reads, options, now, &mut channels)?;
         }
-        let hidden = hidden::objects(self, &mut reads)?;
+        let (hidden, descriptors) = hidden::objects(self, &mut reads)?;
         let mut names = FxHashMap::default();
         let goroutines: Vec<Goroutine> = reads
             .into_iter()
@@ -162,6 +162,7 @@ impl<M: TargetMemory> GoProcess<M> {
             finished: now(),
             goroutines,
             channels,
+            descriptors,
             stacks: found.stacks.into_vec(),
             reread,
             moving: moving as u64,

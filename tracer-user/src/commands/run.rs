@@ -184,11 +184,15 @@ impl Session {
             .spawn(move || pipeline.run())?;
         let (stop_observer, observer_stop) = mpsc::channel();
         let (to_pipeline, interval) = (inputs.clone(), self.args.interval);
+        let options = ReadOptions {
+            values: self.args.values,
+            redact: !self.args.expose_values,
+            ..ReadOptions::default()
+        };
         let observer = thread::Builder::new()
             .name("gotrace-memory".to_owned())
             .spawn(move || {
                 if let Some(process) = process {
-                    let options = ReadOptions::default();
                     observer::observe(process, &options, interval, &to_pipeline, &observer_stop);
                 }
             })?;

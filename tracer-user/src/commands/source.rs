@@ -7,6 +7,7 @@ use tracer_model::symbol::Symbolizer;
 use crate::cli::SourceArgs;
 use crate::document::{self, WallClock};
 use crate::failure::Failure;
+use crate::open_files;
 use crate::saved::{Dictionary, Saved};
 use crate::target::{self, Target};
 use crate::text;
@@ -80,10 +81,13 @@ impl Source {
     /// The process cannot be read.
     pub(super) fn snapshot(&mut self, options: &ReadOptions) -> Result<Snapshot, Failure> {
         match self {
-            Source::Live(live) => live
-                .process
-                .snapshot(options, &ktime_now)
-                .map_err(|error| live.target.unreadable(&error)),
+            Source::Live(live) => {
+                let mut snapshot = (live.process)
+                    .snapshot(options, &ktime_now)
+                    .map_err(|error| live.target.unreadable(&error))?;
+                open_files::name(live.target.pid, &mut snapshot.descriptors);
+                Ok(snapshot)
+            }
             Source::Saved(file) => Ok(file.saved.snapshot.clone()),
         }
     }

@@ -89,7 +89,7 @@ fn entry(
             .filter(|reason| *reason != WaitReason::None)
             .map(|reason| reason.to_string()),
         system: goroutine.system,
-        waiting_on: wait.map(WaitingOn::wait),
+        waiting_on: wait.map(|wait| WaitingOn::wait(wait, snapshot)),
         waiting_since: since.map(|since| clock.rfc3339(since)),
         waiting_seconds: since.map(|since| seconds(snapshot.finished.since(since))),
         created_by: CreatedBy {

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use tracer_model::ids::Pc;
-use tracer_model::snapshot::Snapshot;
+use tracer_model::snapshot::{Descriptor, OpenFile, Snapshot};
 use tracer_model::symbol::{Frame, Symbolizer, user_frame};
 use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject};
 
@@ -99,9 +99,33 @@ pub(crate) struct WaitingOn {
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     direction: Option<Direction>,
+    /// What the network poller waits for, if known.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    descriptor: Option<WaitedDescriptor>,
     /// The cases of a select.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cases: Vec<WaitingOn>,
+}
+
+/// A file descriptor and what for a goroutine waits for it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WaitedDescriptor {
+    pub(crate) fd: u32,
+    /// `read` (or accept) or `write` (or connect).
+    pub(crate) mode: &'static str,
+    /// What it is, as the kernel tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<OpenFile>,
+}
+
+impl From<&Descriptor> for WaitedDescriptor {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self {
+            fd: descriptor.fd,
+            mode: if descriptor.write { "write" } else { "read" },
+            file: descriptor.file.clone(),
+        }
+    }
 }
 
 impl WaitingOn {
@@ -116,6 +140,7 @@ impl WaitingOn {
             kind,
             address: Some(address),
             direction,
+            descriptor: None,
             cases: Vec::new(),
         }
     }
@@ -128,19 +153,26 @@ impl WaitingOn {
                 kind,
                 address: None,
                 direction: None,
+                descriptor: None,
                 cases: Vec::new(),
             },
         }
     }
 
-    pub(crate) fn wait(wait: &Wait) -> Self {
+    /// What a goroutine of this snapshot waits on.
+    pub(crate) fn wait(wait: &Wait, snapshot: &Snapshot) -> Self {
         let kind = wait.reason.kind();
         match (&*wait.objects, kind) {
+            ([WaitObject::Netpoll(slot)], _) => Self {
+                descriptor: snapshot.descriptor(*slot).map(WaitedDescriptor::from),
+                ..Self::object(kind, WaitObject::Netpoll(*slot))
+            },
             ([object], kind) if kind != WaitKind::Select => Self::object(kind, *object),
             (objects, _) => Self {
                 kind,
                 address: None,
                 direction: None,
+                descriptor: None,
                 cases: objects
                     .iter()
                     .map(|object| Self::object(WaitKind::Chan, *object))
@@ -155,6 +187,10 @@ impl WaitingOn {
 
     pub(crate) const fn direction(&self) -> Option<Direction> {
         self.direction
+    }
+
+    pub(crate) const fn descriptor(&self) -> Option<&WaitedDescriptor> {
+        self.descriptor.as_ref()
     }
 
     pub(crate) fn cases(&self) -> &[WaitingOn] {

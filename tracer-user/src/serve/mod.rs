@@ -20,6 +20,7 @@ use tracer_golang::process::Symbols;
 
 use crate::document::run::Attached;
 use crate::document::{self, SnapshotInfo, WallClock};
+use crate::open_files;
 use crate::trace::pipeline::{Input, View};
 
 /// How long the pipeline may take to answer: it can be busy with a snapshot of a large target.
@@ -135,7 +136,8 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Unavaila
 }
 
 async fn goroutines(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
+    let mut view = shared.view().await?;
+    open_files::name(shared.attached.target.pid, &mut view.snapshot.descriptors);
     let document = document::goroutines::Document::new(
         &shared.attached.target,
         &view.snapshot,

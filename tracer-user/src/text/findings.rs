@@ -6,8 +6,8 @@ use tracer_model::detect::{FindingKind, Verdict};
 use tracer_model::wait::Direction;
 
 use super::{ALARM, BOLD, DIM, NOTICE, count, goids, styled};
-use crate::document::WaitingOn;
 use crate::document::findings::{ChainLink, Entry};
+use crate::document::{WaitedDescriptor, WaitingOn};
 
 /// How many ids a line shows.
 const GOIDS: usize = 8;
@@ -75,6 +75,23 @@ pub(super) fn waits(on: &WaitingOn) -> String {
         }
         (Some(Direction::Send), _) => format!("waits to send on channel {object}"),
         (Some(Direction::Receive), _) => format!("waits to receive from channel {object}"),
-        (None, _) => format!("waits on {} {object}", on.kind_name()),
+        (None, _) => match on.descriptor() {
+            Some(descriptor) => descriptor_text(descriptor),
+            None => format!("waits on {} {object}", on.kind_name()),
+        },
     }
+}
+
+fn descriptor_text(descriptor: &WaitedDescriptor) -> String {
+    let mut text = format!("waits to {} descriptor {}", descriptor.mode, descriptor.fd);
+    if let Some(file) = &descriptor.file {
+        let _ = write!(text, ", {}", file.kind);
+        if let Some(local) = &file.local {
+            let _ = write!(text, " {local}");
+        }
+        if let Some(peer) = &file.peer {
+            let _ = write!(text, " connected to {peer}");
+        }
+    }
+    text
 }

@@ -185,6 +185,13 @@ pub(crate) fn waits_on(goroutine: &Goroutine, snapshot: &Snapshot) -> Vec<String
     let Some(wait) = &goroutine.wait else {
         return Vec::new();
     };
+    let clause = |object: &WaitObject| {
+        let on = match object {
+            WaitObject::Netpoll(_) => WaitingOn::wait(wait, snapshot),
+            _ => WaitingOn::object(wait.reason.kind(), *object),
+        };
+        super::findings::waits(&on)
+    };
     wait.objects
         .iter()
         .map(|object| {
@@ -213,10 +220,7 @@ pub(crate) fn waits_on(goroutine: &Goroutine, snapshot: &Snapshot) -> Vec<String
                     goids(&others, GOIDS)
                 ),
             };
-            format!(
-                "{}; {also}",
-                super::findings::waits(&WaitingOn::object(wait.reason.kind(), *object))
-            )
+            format!("{}; {also}", clause(object))
         })
         .collect()
 }

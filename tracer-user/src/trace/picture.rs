@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tracer_model::ids::{Ktime, Pc};
-use tracer_model::snapshot::{self, Snapshot, StackId, State, Waiter};
+use tracer_model::snapshot::{self, Descriptor, Snapshot, StackId, State, Waiter};
 use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::{Direction, Wait, WaitKind};
 use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, World};
@@ -129,7 +129,12 @@ pub(super) fn channels(world: &World) -> Vec<run::Channel> {
 }
 
 /// The world as a snapshot: what memory showed, brought up to date by events.
-pub(super) fn snapshot(world: &World, last_read: LastRead, errors: &[String]) -> Snapshot {
+pub(super) fn snapshot(
+    world: &World,
+    last_read: LastRead,
+    descriptors: &[Descriptor],
+    errors: &[String],
+) -> Snapshot {
     let mut stacks = Stacks::default();
     let mut goroutines: Vec<snapshot::Goroutine> = world
         .goroutines()
@@ -152,6 +157,7 @@ pub(super) fn snapshot(world: &World, last_read: LastRead, errors: &[String]) ->
             .count() as u64,
         goroutines,
         channels,
+        descriptors: descriptors.to_vec(),
         stacks: stacks.list,
         reread: 0,
         errors: errors.to_vec(),

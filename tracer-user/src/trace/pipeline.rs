@@ -14,7 +14,7 @@ use tracer_model::detect::{Detector, FindingLog};
 use tracer_model::event::{Event, EventKind};
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::order::Sorter;
-use tracer_model::snapshot::Snapshot;
+use tracer_model::snapshot::{Descriptor, Snapshot};
 use tracer_model::world::World;
 
 use super::decode::{Decoder, Head};
@@ -178,6 +178,7 @@ pub(crate) struct Pipeline {
     findings: FindingLog,
     last_memory: picture::LastRead,
     last_errors: Vec<String>,
+    last_descriptors: Vec<Descriptor>,
     started: Instant,
 }
 
@@ -231,6 +232,7 @@ impl Pipeline {
             findings: FindingLog::default(),
             last_memory: None,
             last_errors: Vec::new(),
+            last_descriptors: Vec::new(),
             started: Instant::now(),
         })
     }
@@ -345,6 +347,7 @@ impl Pipeline {
         self.world.observe(snapshot);
         self.last_memory = Some((snapshot.started, snapshot.finished));
         self.last_errors.clone_from(&snapshot.errors);
+        self.last_descriptors.clone_from(&snapshot.descriptors);
         if snapshot.reachability.is_none() {
             return;
         }
@@ -365,7 +368,12 @@ impl Pipeline {
         let counted = self.count();
         View {
             at: ktime_now(),
-            snapshot: picture::snapshot(&self.world, self.last_memory, &self.last_errors),
+            snapshot: picture::snapshot(
+                &self.world,
+                self.last_memory,
+                &self.last_descriptors,
+                &self.last_errors,
+            ),
             totals: counted.totals,
             loss: counted.loss,
             findings: self.current_findings(),
