@@ -9,12 +9,12 @@ mod target;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{Build, fixture};
 use target::Target;
 use tracer_golang::process::memory::{LiveMemory, MemoryError, Request, TargetMemory};
-use tracer_golang::process::{GoProcess, ProcessError, ReadOptions, ktime_now};
+use tracer_golang::process::{ChannelScope, GoProcess, ProcessError, ReadOptions, ktime_now};
 use tracer_model::ids::{Addr, ChanAddr, Goid, Pc};
 use tracer_model::snapshot::{Channel, Goroutine, Snapshot, State, Value};
 use tracer_model::symbol::{Frame, Symbolizer};
@@ -472,6 +472,9 @@ fn is_whole(value: &Value) -> bool {
     value["Left"] == value["Right"] && (text == "done" || text.chars().all(|c| c == 'x'))
 }
 
+/// Snapshots of a target that changes meanwhile.
+const SNAPSHOTS: u32 = 1000;
+
 #[test]
 fn nothing_false_is_read_while_everything_changes() {
     let target = Target::start(&fixture(program("restless")), &[]);
@@ -480,11 +483,19 @@ fn nothing_false_is_read_while_everything_changes() {
         values: 10,
         ..ReadOptions::default()
     };
-    let (mut snapshots, mut moving, mut values) = (0, 0, 0);
-    let end = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < end || snapshots < 20 {
-        let snapshot = snapshot(&mut process, &options);
-        snapshots += 1;
+    let (mut moving, mut values) = (0, 0);
+    for round in 0..SNAPSHOTS {
+        let snapshot = snapshot(
+            &mut process,
+            &ReadOptions {
+                // The walk of the heap takes longer and meets channels that were just freed.
+                channels: match round % 4 {
+                    0 => ChannelScope::Heap,
+                    _ => ChannelScope::Stacks,
+                },
+                ..options.clone()
+            },
+        );
         moving += snapshot.moving;
         check_stacks(&process, &snapshot, options.max_frames);
 
@@ -521,7 +532,7 @@ fn nothing_false_is_read_while_everything_changes() {
         }
     }
     assert!(values > 0);
-    println!("{snapshots} snapshots, {moving} moving, {values} values");
+    println!("{SNAPSHOTS} snapshots, {moving} moving, {values} values");
 }
 
 /// A live process whose memory reads wrongly now and then.
