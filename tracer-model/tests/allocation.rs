@@ -1,7 +1,9 @@
 //! Applying events does not allocate once every goroutine and channel is known, nor does sorting
-//! them, nor do goroutines that come and go. A program of its own: nothing else may allocate
-//! meanwhile.
+//! them, nor do goroutines that come and go. Choosing among loaded goroutines does not allocate. A
+//! program of its own: nothing else may allocate meanwhile.
 
+#[path = "support/crowd.rs"]
+mod crowd;
 #[path = "support/load.rs"]
 mod load;
 
@@ -9,6 +11,8 @@ use load::Load;
 use tracer_model::event::Event;
 use tracer_model::ids::Ktime;
 use tracer_model::order::{Sorter, Timed};
+use tracer_model::query::{Criterion, Filter, Index};
+use tracer_model::snapshot::State;
 use tracer_model::world::{Limits, World};
 
 #[global_allocator]
@@ -60,6 +64,48 @@ fn main() {
     sort(&first);
     let allocated = blocks(|| sort(&second));
     assert_eq!(allocated, 0, "Sorter");
+
+    filters();
+}
+
+/// A filter by state allocates nothing at all; any other nothing for each goroutine.
+fn filters() {
+    let snapshot = crowd::snapshot(10_000);
+    let symbols = crowd::Symbols::new();
+    let index = Index::new(&snapshot);
+    let mut chosen = Vec::with_capacity(snapshot.goroutines.len());
+    let state = |state| Filter {
+        with: vec![Criterion::State(state)],
+        without: Vec::new(),
+    };
+    let (waiting, runnable) = (state(State::Waiting), state(State::Runnable));
+    let allocated = blocks(|| {
+        for (filter, expected) in [(&waiting, 8_750), (&runnable, 625)] {
+            filter.bind(&index, &symbols).choose(&mut chosen);
+            assert_eq!(chosen.len(), expected);
+        }
+    });
+    assert_eq!(allocated, 0, "a filter by state");
+
+    for (name, argument) in [
+        ("user", None),
+        ("reason", Some("chan")),
+        ("waiting-longer", Some("1")),
+        ("created-by", Some("1")),
+        ("chan", Some("0xc0000000")),
+        ("userloc", Some("service7")),
+        ("stack", Some("service7")),
+        ("goloc", Some("service7")),
+    ] {
+        let criterion = Criterion::parse(name, argument, |time| time.parse().ok());
+        let filter = Filter {
+            with: vec![Criterion::State(State::Waiting)],
+            without: vec![criterion.expect(name)],
+        };
+        let bound = filter.bind(&index, &symbols);
+        let allocated = blocks(|| bound.choose(&mut chosen));
+        assert_eq!(allocated, 0, "{name}");
+    }
 }
 
 /// Every kind of event, the first at `later`.

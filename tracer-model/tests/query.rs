@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracer_model::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
-use tracer_model::query::{Criterion, Filter, GroupBy, SortBy, group};
+use tracer_model::query::{Criterion, Filter, GroupBy, Index, SortBy, group};
 use tracer_model::snapshot::{Goroutine, Snapshot, StackId, State};
 use tracer_model::symbol::{Frame, Symbolizer};
 use tracer_model::wait::{Direction, Wait, WaitObject, WaitReason};
@@ -130,6 +130,8 @@ fn each_criterion_chooses() {
         ("created-by 1", "", &[2, 3, 4, 5]),
         ("", "user", &[5]),
         ("state waiting", "chan 0xa0", &[4]),
+        ("", "state waiting", &[1, 5]),
+        ("", "userloc submit", &[1, 5]),
     ] {
         let list = |text: &str| {
             if text.is_empty() {
@@ -142,12 +144,12 @@ fn each_criterion_chooses() {
             with: list(with),
             without: list(without),
         };
-        let bound = filter.bind(&snapshot, &Names);
-        let kept: Vec<u64> = snapshot
-            .goroutines
-            .iter()
-            .filter(|goroutine| bound.keeps(goroutine))
-            .map(|goroutine| goroutine.goid.0)
+        let index = Index::new(&snapshot);
+        let mut chosen = Vec::new();
+        filter.bind(&index, &Names).choose(&mut chosen);
+        let kept: Vec<u64> = chosen
+            .into_iter()
+            .map(|position| snapshot.goroutines[position].goid.0)
             .collect();
         assert_eq!(kept, expected, "with `{with}` without `{without}`");
     }

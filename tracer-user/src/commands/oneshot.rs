@@ -8,8 +8,8 @@ use tracer_golang::process::value::Limits;
 use tracer_golang::process::{ChannelScope, ReadOptions};
 use tracer_model::detect::Detector;
 use tracer_model::ids::{ChanAddr, Goid};
-use tracer_model::query::{Criterion, Filter, GroupBy};
-use tracer_model::snapshot::{Channel, Goroutine, Snapshot};
+use tracer_model::query::{Criterion, Filter, GroupBy, Index};
+use tracer_model::snapshot::{Channel, Snapshot};
 
 use super::Verdict;
 use super::source::Source;
@@ -289,15 +289,10 @@ pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
 }
 
 fn choose(snapshot: &Snapshot, filter: &Filter, source: &Source) -> Vec<usize> {
-    let bound = filter.bind(snapshot, source.symbols());
-    let keeps = |(_, goroutine): &(usize, &Goroutine)| bound.keeps(goroutine);
-    snapshot
-        .goroutines
-        .iter()
-        .enumerate()
-        .filter(keeps)
-        .map(|(index, _)| index)
-        .collect()
+    let index = Index::new(snapshot);
+    let mut chosen = Vec::new();
+    filter.bind(&index, source.symbols()).choose(&mut chosen);
+    chosen
 }
 
 fn sort_channels(channels: &mut [Channel], sort: ChannelSort) {
