@@ -5,6 +5,7 @@ mod commands;
 mod document;
 mod failure;
 mod open_files;
+mod rendered;
 mod saved;
 mod serve;
 mod spawn;

@@ -8,10 +8,11 @@
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{Addr, ChanAddr, Goid};
-use tracer_model::snapshot::User;
+use tracer_model::snapshot::{State, User};
 
 use super::channels::Hchan;
-use super::goroutines::GoroutineRead;
+use super::goroutines;
+use super::header::Header;
 use super::heap::{Heap, Object, Span};
 use super::mark::Bits;
 use super::memory::{Bulk, MemoryError, TargetMemory};
@@ -19,6 +20,8 @@ use super::reachability::{Stacks, stack};
 use super::types::Types;
 use super::{ChannelScope, GoProcess, ProcessError};
 
+/// Goroutines whose headers are read together.
+const GROUP: usize = 1024;
 /// Bytes that are read together.
 const BATCH_BYTES: u64 = 4 << 20;
 /// Bytes of one stack that are looked at, from its top.
@@ -35,9 +38,9 @@ impl<M: TargetMemory> GoProcess<M> {
     /// If the process is gone or its heap cannot be read.
     pub(super) fn find_channels(
         &mut self,
-        reads: &[GoroutineRead],
         scope: ChannelScope,
     ) -> Result<FxHashMap<ChanAddr, Vec<User>>, ProcessError> {
+        let addresses = goroutines::addresses(self)?;
         let heap = Heap::read(self.memory(), self.heap_place()?)?;
         let nothing = Types::new(self.layout().types, []);
         let mut stacks = Stacks::new(std::mem::take(&mut self.pcs));
@@ -50,7 +53,7 @@ impl<M: TargetMemory> GoProcess<M> {
             known: FxHashSet::default(),
             bulk: Bulk::default(),
         };
-        let found = search.run(&mut stacks, reads, scope);
+        let found = search.run(&mut stacks, &addresses, scope);
         self.pcs = stacks.into_pcs();
         self.types = types;
         Ok(found?)
@@ -79,10 +82,15 @@ impl<M: TargetMemory> Search<'_, M> {
     fn run(
         &mut self,
         stacks: &mut Stacks,
-        reads: &[GoroutineRead],
+        addresses: &[u64],
         scope: ChannelScope,
     ) -> Result<FxHashMap<ChanAddr, Vec<User>>, MemoryError> {
-        let held = self.on_stacks(stacks, reads)?;
+        let mut held = FxHashMap::default();
+        for group in addresses.chunks(GROUP) {
+            let mut live = self.headers(group)?;
+            live.retain(|(_, header)| header.state() != Some(State::Dead));
+            self.on_stacks(stacks, &live, &mut held)?;
+        }
         let mut users = self.in_objects(held)?;
         if scope == ChannelScope::Heap {
             for chan in self.in_heap()? {
@@ -92,19 +100,34 @@ impl<M: TargetMemory> Search<'_, M> {
         Ok(users)
     }
 
-    /// What the stacks refer to: each object, whether by its first byte, and by whom.
+    /// The headers of these g's, those that are readable.
+    fn headers(&mut self, addresses: &[u64]) -> Result<Vec<(u64, Header)>, MemoryError> {
+        let layout = &self.process.layout().g;
+        let items: Vec<_> = (addresses.iter())
+            .map(|&g| (g, layout.size as usize))
+            .collect();
+        self.bulk.read(self.process.memory(), &items)?;
+        let headers = (0..).zip(addresses).filter_map(|(i, &gaddr)| {
+            let bytes = self.bulk.get(i)?;
+            Some((gaddr, Header::parse(layout, bytes)))
+        });
+        Ok(headers.collect())
+    }
+
+    /// Adds what these goroutines' stacks refer to: each object, by whom, and whether by its first
+    /// byte.
     fn on_stacks(
         &mut self,
         stacks: &mut Stacks,
-        reads: &[GoroutineRead],
-    ) -> Result<FxHashMap<Object, Vec<(User, bool)>>, MemoryError> {
-        let mut held: FxHashMap<Object, Vec<(User, bool)>> = FxHashMap::default();
-        let mut rest = reads;
+        live: &[(u64, Header)],
+        held: &mut FxHashMap<Object, Vec<(User, bool)>>,
+    ) -> Result<(), MemoryError> {
+        let mut rest = live;
         while !rest.is_empty() {
             let mut items = Vec::new();
             let mut total = 0;
-            for read in rest {
-                let stack = stack(&read.header);
+            for (_, header) in rest {
+                let stack = stack(header);
                 let bytes = (stack.end - stack.start).min(MAX_STACK_BYTES);
                 items.push((stack.start, bytes as usize));
                 total += bytes;
@@ -114,13 +137,18 @@ impl<M: TargetMemory> Search<'_, M> {
             }
             let (group, after) = rest.split_at(items.len());
             rest = after;
-            self.bulk.read(self.process.memory(), &items)?;
-            for (i, read) in group.iter().enumerate() {
-                let bytes = self.bulk.get(i).unwrap_or(&[]);
-                // What its frames are tells nothing about a goroutine that moves.
-                let known = match read.moving {
-                    true => None,
-                    false => stacks.live_words(self.process, &read.header, bytes),
+            let mut bulk = Bulk::default();
+            bulk.read(self.process.memory(), &items)?;
+            let gaddrs: Vec<u64> = group.iter().map(|(gaddr, _)| *gaddr).collect();
+            let later: FxHashMap<u64, Header> = self.headers(&gaddrs)?.into_iter().collect();
+            for (i, (gaddr, header)) in group.iter().enumerate() {
+                let bytes = bulk.get(i).unwrap_or(&[]);
+                // The frames of a goroutine that moved on meanwhile are not known.
+                let known = match later.get(gaddr) {
+                    Some(later) if header.unchanged(later) => {
+                        stacks.live_words(self.process, header, bytes)
+                    }
+                    _ => None,
                 };
                 for (index, word) in bytes.as_chunks().0.iter().enumerate() {
                     if known.as_ref().is_some_and(|known| !known.of_use[index]) {
@@ -132,7 +160,7 @@ impl<M: TargetMemory> Search<'_, M> {
                     };
                     let addr = items[i].0 + index as u64 * 8;
                     let user = User {
-                        goid: Goid(read.header.goid),
+                        goid: Goid(header.goid),
                         frame: known.as_ref().and_then(|known| known.frame(addr)),
                         through: None,
                     };
@@ -145,7 +173,7 @@ impl<M: TargetMemory> Search<'_, M> {
                 }
             }
         }
-        Ok(held)
+        Ok(())
     }
 
     /// The channels among these objects, and those that they refer to.

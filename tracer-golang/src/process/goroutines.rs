@@ -4,16 +4,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use tracer_model::ids::{Addr, GAddr, Ktime, Pc};
-use tracer_model::snapshot::{StackId, State};
-use tracer_model::wait::WaitKind;
+use tracer_model::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
+use tracer_model::snapshot::{Goroutine, State};
+use tracer_model::wait::{Wait, WaitKind, WaitObject, WaitReason};
 
 use super::header::Header;
 use super::labels::{self, Form, Labels};
 use super::memory::{Bulk, TargetMemory};
+use super::role::Role;
 use super::stack::{PcCache, Stacks, Start, Walker};
 use super::sudog::Sudog;
-use super::waits::direction;
+use super::waits::{direction, is_semaphore};
 use super::{GoProcess, ProcessError, ReadOptions};
 use crate::binary::GoBinary;
 use crate::layout::RuntimeLayout;
@@ -39,21 +40,38 @@ const MAX_CASES: usize = 1 << 16;
 pub(super) struct GoroutineRead {
     /// Position in `allgs`.
     pub(super) index: u32,
-    pub(super) gaddr: GAddr,
-    pub(super) at: Ktime,
+    pub(super) goroutine: Goroutine,
+}
+
+/// A goroutine of which its own structures do not say what it waits on.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// Position in `allgs`.
+    pub(super) index: u32,
+    pub(super) gaddr: u64,
     pub(super) header: Header,
-    /// Its sudogs, in [`Goroutines::sudogs`].
-    pub(super) sudogs: Range<usize>,
-    pub(super) stack: Option<StackId>,
-    pub(super) labels: Option<Arc<Labels>>,
-    /// It changed under every read.
+    pub(super) kind: WaitKind,
+    /// A select's cases; the queues of the channels tell their sides.
+    pub(super) cases: Box<[Sudog]>,
+    /// It was found to have moved on.
     pub(super) moving: bool,
+}
+
+/// A channel and a sudog that a goroutine waits on it with.
+pub(super) type ChanWait = (u64, u64);
+
+/// Goroutines that were read together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// In the order in which they were read.
+    pub(super) reads: Vec<GoroutineRead>,
+    pub(super) open: Vec<Open>,
+    pub(super) waits: Vec<ChanWait>,
 }
 
 /// What reading goroutines found.
 #[derive(Debug, Default)]
 pub(super) struct Goroutines {
-    pub(super) sudogs: Vec<Sudog>,
     pub(super) stacks: Stacks,
     /// Sets of labels by address.
     labels: FxHashMap<u64, Arc<Labels>>,
@@ -107,13 +125,27 @@ pub(super) struct Reader<'a, M> {
     now: &'a dyn Fn() -> Ktime,
     headers: Bulk,
     more: Bulk,
+    /// By start function.
+    roles: FxHashMap<u64, Role>,
+    scratch: Scratch,
     pub(super) found: Goroutines,
+}
+
+/// What one group needs for a while; kept, so that no group allocates anew.
+#[derive(Default)]
+struct Scratch {
+    candidates: Vec<Candidate>,
+    sudogs: Vec<Sudog>,
+    pcs: Vec<Pc>,
+    items: Vec<(u64, usize)>,
+    starts: Vec<(usize, Start)>,
 }
 
 /// What was found out about one member of a group before its header is read again.
 struct Candidate {
     member: Member,
     header: Header,
+    /// Part of the group's sudogs.
     sudogs: Range<usize>,
     /// Part of the group's program counters.
     stack: Range<usize>,
@@ -140,33 +172,31 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             now,
             headers: Bulk::default(),
             more: Bulk::default(),
+            roles: FxHashMap::default(),
+            scratch: Scratch::default(),
             found: Goroutines::default(),
         }
     }
 
     /// Reads these goroutines. The dead ones are left out.
-    /// In the runtime's order.
-    pub(super) fn read(
-        &mut self,
-        members: Vec<Member>,
-    ) -> Result<Vec<GoroutineRead>, ProcessError> {
-        let mut reads = Vec::with_capacity(members.len());
+    pub(super) fn read(&mut self, members: Vec<Member>) -> Result<Batch, ProcessError> {
+        let mut batch = Batch::default();
+        batch.reads.reserve_exact(members.len());
         let mut pending = members;
-        // Neighbours in memory are read together.
-        pending.sort_unstable_by_key(|(_, gaddr)| *gaddr);
+        // Those that were created together are neighbours in memory as well, so they are read in the
+        // runtime's order, which needs no sorting after.
         for (attempt, &size) in GROUPS.iter().enumerate() {
             let last = attempt + 1 == GROUPS.len();
             let mut changed = Vec::new();
             for group in pending.chunks(size) {
-                self.group(group, last, &mut changed, &mut reads)?;
+                self.group(group, last, &mut changed, &mut batch)?;
             }
             if attempt == 0 {
                 self.found.reread += changed.len() as u64;
             }
             pending = changed;
         }
-        reads.sort_unstable_by_key(|read| read.index);
-        Ok(reads)
+        Ok(batch)
     }
 
     fn group(
@@ -174,10 +204,20 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         members: &[Member],
         last: bool,
         changed: &mut Vec<Member>,
-        reads: &mut Vec<GoroutineRead>,
+        batch: &mut Batch,
     ) -> Result<(), ProcessError> {
-        let mut candidates = Vec::with_capacity(members.len());
-        self.read_headers(members)?;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let Scratch {
+            candidates,
+            sudogs,
+            pcs,
+            items,
+            ..
+        } = &mut scratch;
+        candidates.clear();
+        sudogs.clear();
+        pcs.clear();
+        self.read_headers(members.iter().copied(), items)?;
         for (i, &member) in members.iter().enumerate() {
             match self.header(i) {
                 Some(header) if header.state() == Some(State::Dead) => {}
@@ -191,21 +231,26 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
                 None => self.give_up(member, last, changed),
             }
         }
-        self.sudogs(&mut candidates)?;
-        let mut pcs = Vec::new();
+        self.sudogs(&mut scratch)?;
         if self.options.stacks {
-            self.stacks(&mut candidates, last, &mut pcs)?;
+            self.stacks(&mut scratch, last)?;
         }
         let mut labels = FxHashMap::default();
         if self.options.labels {
-            labels = self.labels(&candidates)?;
+            labels = self.labels(&scratch.candidates)?;
         }
 
         let at = (self.now)();
-        let members: Vec<_> = candidates.iter().map(|c| c.member).collect();
-        self.read_headers(&members)?;
-        for (i, candidate) in candidates.into_iter().enumerate() {
-            let (index, gaddr) = candidate.member;
+        let Scratch {
+            candidates,
+            sudogs,
+            pcs,
+            items,
+            ..
+        } = &mut scratch;
+        self.read_headers(candidates.iter().map(|candidate| candidate.member), items)?;
+        for (i, candidate) in candidates.iter().enumerate() {
+            let (_, gaddr) = candidate.member;
             let Some(header) = self.header(i) else {
                 self.give_up(candidate.member, last, changed);
                 continue;
@@ -223,25 +268,71 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
                 self.found.errors.push(format!("{field}: {reason}"));
                 continue;
             }
-            reads.push(GoroutineRead {
-                index,
-                gaddr: GAddr(gaddr),
-                at,
-                header,
-                // What was read of a goroutine that moved on need not be true of it.
-                sudogs: match moving {
-                    true => 0..0,
-                    false => candidate.sudogs,
-                },
-                stack: match moving {
-                    true => None,
-                    false => self.found.stacks.id(&pcs[candidate.stack]),
-                },
-                labels: self.labels_of(&header, moving, &mut labels),
-                moving,
-            });
+            // What was read of a goroutine that moved on need not be true of it.
+            let (sudogs, stack) = match moving {
+                true => (&[][..], None),
+                false => (
+                    &sudogs[candidate.sudogs.clone()],
+                    self.found.stacks.id(&pcs[candidate.stack.clone()]),
+                ),
+            };
+            let labels = self.labels_of(&header, moving, &mut labels);
+            let waits = sudogs.iter().filter(|sudog| sudog.chan != 0);
+            batch
+                .waits
+                .extend(waits.map(|sudog| (sudog.chan, sudog.addr)));
+            let mut goroutine = self.goroutine(gaddr, &header, sudogs);
+            goroutine.at = at;
+            goroutine.stack = stack;
+            goroutine.labels = labels.map_or_else(Vec::new, |labels| labels.to_vec());
+            goroutine.moving = moving;
+            let index = candidate.member.0;
+            if let Some(wait) = goroutine.wait.as_ref().filter(|_| !moving) {
+                let kind = wait.reason.kind();
+                if kind == WaitKind::Select || sudogs.is_empty() && is_hidden(kind) {
+                    batch.open.push(Open {
+                        index,
+                        gaddr,
+                        header,
+                        kind,
+                        cases: sudogs.into(),
+                        moving: false,
+                    });
+                }
+            }
+            batch.reads.push(GoroutineRead { index, goroutine });
         }
+        self.scratch = scratch;
         Ok(())
+    }
+
+    /// What a header, and what was read of its sudogs, say.
+    fn goroutine(&mut self, gaddr: u64, header: &Header, sudogs: &[Sudog]) -> Goroutine {
+        let reason = self.binary.wait_reasons().get(header.wait_reason);
+        let role = *self
+            .roles
+            .entry(header.startpc)
+            .or_insert_with(|| Role::of(self.binary, self.bias, header.startpc));
+        Goroutine {
+            at: Ktime(0),
+            goid: Goid(header.goid),
+            gaddr: GAddr(gaddr),
+            // A status that does not exist was refused.
+            state: header.state().unwrap_or(State::Idle),
+            system: role.is_system(header, reason),
+            wait: header.parked().then(|| Wait {
+                reason,
+                objects: own_objects(reason, sudogs),
+                since: (header.wait_since != 0).then_some(Ktime(header.wait_since)),
+            }),
+            parent: (header.parent != 0).then_some(Goid(header.parent)),
+            // No `go` statement made the main goroutine.
+            created_at: Pc::of_return(header.gopc).filter(|_| header.goid != 1),
+            start: (header.startpc != 0).then_some(Pc(header.startpc)),
+            stack: None,
+            labels: Vec::new(),
+            moving: false,
+        }
     }
 
     /// Reads the sets of labels that are not known yet.
@@ -278,10 +369,15 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         self.found.labels.get(&header.labels).cloned()
     }
 
-    fn read_headers(&mut self, members: &[Member]) -> Result<(), ProcessError> {
+    fn read_headers(
+        &mut self,
+        members: impl Iterator<Item = Member>,
+        items: &mut Vec<(u64, usize)>,
+    ) -> Result<(), ProcessError> {
         let size = self.layout.g.size as usize;
-        let items: Vec<_> = members.iter().map(|&(_, gaddr)| (gaddr, size)).collect();
-        Ok(self.headers.read(self.memory, &items)?)
+        items.clear();
+        items.extend(members.map(|(_, gaddr)| (gaddr, size)));
+        Ok(self.headers.read(self.memory, items)?)
     }
 
     fn header(&self, member: usize) -> Option<Header> {
@@ -301,12 +397,18 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
     }
 
     /// Reads the sudogs that parked goroutines wait with.
-    fn sudogs(&mut self, candidates: &mut [Candidate]) -> Result<(), ProcessError> {
+    fn sudogs(&mut self, scratch: &mut Scratch) -> Result<(), ProcessError> {
+        let Scratch {
+            candidates,
+            sudogs,
+            items,
+            ..
+        } = scratch;
         let size = self.layout.sudog.size as usize;
         let reasons = self.binary.wait_reasons();
         let reason = |candidate: &Candidate| reasons.get(candidate.header.wait_reason);
-        let mut waiting = Vec::new();
-        let mut items = Vec::new();
+        let mut waiting = Vec::with_capacity(candidates.len());
+        items.clear();
         for (i, candidate) in candidates.iter_mut().enumerate() {
             if !candidate.header.parked() {
                 continue;
@@ -318,7 +420,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
                 candidate.torn = true;
             }
         }
-        self.more.read(self.memory, &items)?;
+        self.more.read(self.memory, items)?;
         let mut selects = Vec::new();
         for (item, i) in waiting.into_iter().enumerate() {
             let candidate = &mut candidates[i];
@@ -333,8 +435,8 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
                     if reason(candidate).kind() == WaitKind::Select {
                         selects.push((i, vec![sudog]));
                     } else {
-                        candidate.sudogs = self.found.sudogs.len()..self.found.sudogs.len() + 1;
-                        self.found.sudogs.push(sudog);
+                        candidate.sudogs = sudogs.len()..sudogs.len() + 1;
+                        sudogs.push(sudog);
                     }
                 }
                 None => candidate.torn = true,
@@ -355,7 +457,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             }
             items.clear();
             items.extend(open.iter().map(|(_, _, next)| (*next, size)));
-            self.more.read(self.memory, &items)?;
+            self.more.read(self.memory, items)?;
             for (item, (i, cases, addr)) in open.into_iter().enumerate() {
                 let candidate = &mut candidates[i];
                 match self.more.get(item) {
@@ -370,21 +472,23 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         }
         for (i, cases) in selects {
             candidates[i].torn |= !ends;
-            candidates[i].sudogs = self.found.sudogs.len()..self.found.sudogs.len() + cases.len();
-            self.found.sudogs.extend(cases);
+            candidates[i].sudogs = sudogs.len()..sudogs.len() + cases.len();
+            sudogs.extend(cases);
         }
         Ok(())
     }
 
     /// Reads and walks stacks.
-    fn stacks(
-        &mut self,
-        candidates: &mut [Candidate],
-        last: bool,
-        pcs: &mut Vec<Pc>,
-    ) -> Result<(), ProcessError> {
-        let mut starts = Vec::new();
-        let mut items = Vec::new();
+    fn stacks(&mut self, scratch: &mut Scratch, last: bool) -> Result<(), ProcessError> {
+        let Scratch {
+            candidates,
+            pcs,
+            items,
+            starts,
+            ..
+        } = scratch;
+        starts.clear();
+        items.clear();
         for (i, candidate) in candidates.iter_mut().enumerate() {
             let header = candidate.header;
             let Some((pc, sp, lr)) = header.stack_top() else {
@@ -398,7 +502,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             starts.push((i, Start { pc, sp, lr, hi }));
             items.push((sp, (hi - sp).min(STACK_WINDOW) as usize));
         }
-        self.more.read(self.memory, &items)?;
+        self.more.read(self.memory, items)?;
         let mut walker = Walker {
             memory: self.memory,
             binary: self.binary,
@@ -406,7 +510,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             pcs: self.pcs,
             max_frames: self.options.max_frames,
         };
-        for (item, (i, start)) in starts.into_iter().enumerate() {
+        for (item, (i, start)) in starts.drain(..).enumerate() {
             let from = pcs.len();
             match self.more.get(item) {
                 // A goroutine that ran and parked again at the same place has the same header for a
@@ -419,4 +523,26 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         }
         Ok(())
     }
+}
+
+/// Whether what such a wait is for is to be looked for elsewhere, if no sudog tells.
+fn is_hidden(kind: WaitKind) -> bool {
+    is_semaphore(kind) || matches!(kind, WaitKind::Cond | WaitKind::Netpoll)
+}
+
+/// What a goroutine waits on, as far as its own sudogs tell.
+fn own_objects(reason: WaitReason, sudogs: &[Sudog]) -> Box<[WaitObject]> {
+    let object = |sudog: &Sudog| {
+        if sudog.chan != 0 {
+            let (chan, direction) = (ChanAddr(sudog.chan), direction(reason)?);
+            return Some(WaitObject::Chan { chan, direction });
+        }
+        match reason.kind() {
+            // Go 1.26 and later.
+            WaitKind::Cond => Some(WaitObject::Cond(Addr(sudog.elem))),
+            kind if is_semaphore(kind) => Some(WaitObject::Semaphore(Addr(sudog.elem))),
+            _ => None,
+        }
+    };
+    sudogs.iter().filter_map(object).collect()
 }

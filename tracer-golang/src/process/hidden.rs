@@ -15,7 +15,7 @@ use tracer_model::snapshot::Descriptor;
 use tracer_model::wait::{WaitKind, WaitObject};
 
 use super::bytes::u64_at;
-use super::goroutines::GoroutineRead;
+use super::goroutines::Open;
 use super::header::Header;
 use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::sudog::Sudog;
@@ -33,25 +33,17 @@ type Objects = FxHashMap<u64, WaitObject>;
 /// are marked as moving.
 pub(super) fn objects<M: TargetMemory>(
     process: &GoProcess<M>,
-    reads: &mut [GoroutineRead],
+    open: &mut [Open],
 ) -> Result<(Objects, Vec<Descriptor>), MemoryError> {
-    let reasons = process.binary().wait_reasons();
-    let mut waiting: Vec<_> = reads
+    let mut waiting: Vec<&mut Open> = open
         .iter_mut()
-        .filter(|read| read.header.parked() && !read.moving && read.header.waiting == 0)
-        .map(|read| {
-            let kind = reasons.get(read.header.wait_reason).kind();
-            (kind, read)
-        })
-        .filter(|(kind, _)| {
-            is_semaphore(*kind) || matches!(kind, WaitKind::Cond | WaitKind::Netpoll)
-        })
+        .filter(|open| open.kind != WaitKind::Select)
         .collect();
     let of = |wanted| -> Vec<(u64, Header)> {
         waiting
             .iter()
-            .filter(|(kind, _)| *kind == wanted)
-            .map(|(_, read)| (read.gaddr.0, read.header))
+            .filter(|open| open.kind == wanted)
+            .map(|open| (open.gaddr, open.header))
             .collect()
     };
     let mut search = Search {
@@ -59,7 +51,7 @@ pub(super) fn objects<M: TargetMemory>(
         bulk: Bulk::default(),
     };
     let mut semaphores = FxHashMap::default();
-    if waiting.iter().any(|(kind, _)| is_semaphore(*kind)) {
+    if waiting.iter().any(|open| is_semaphore(open.kind)) {
         semaphores = semaphores::waiters(process)?;
     }
     let notify_lists = search.notify_lists(&of(WaitKind::Cond))?;
@@ -69,20 +61,20 @@ pub(super) fn objects<M: TargetMemory>(
     let layout = &process.layout().g;
     let items: Vec<_> = waiting
         .iter()
-        .map(|(_, read)| (read.gaddr.0, layout.size as usize))
+        .map(|open| (open.gaddr, layout.size as usize))
         .collect();
     search.bulk.read(process.memory(), &items)?;
     let mut known_slots = FxHashSet::default();
     let mut found = FxHashMap::default();
-    for (i, (kind, read)) in waiting.iter_mut().enumerate() {
+    for (i, open) in waiting.iter_mut().enumerate() {
         let later = search.bulk.get(i).map(|bytes| Header::parse(layout, bytes));
-        if !later.is_some_and(|later| read.header.unchanged(&later)) {
-            read.moving = true;
+        if !later.is_some_and(|later| open.header.unchanged(&later)) {
+            open.moving = true;
             continue;
         }
-        let gaddr = read.gaddr.0;
+        let gaddr = open.gaddr;
         let addr_in = |map: &FxHashMap<u64, u64>| map.get(&gaddr).copied().map(Addr);
-        let object = match kind {
+        let object = match open.kind {
             WaitKind::Cond => addr_in(&notify_lists).map(WaitObject::Cond),
             WaitKind::Netpoll => (slots.get(&gaddr)).map(|slot| WaitObject::Netpoll(slot.addr)),
             _ => addr_in(&semaphores).map(WaitObject::Semaphore),

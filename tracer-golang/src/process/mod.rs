@@ -29,6 +29,7 @@ mod load;
 mod mark;
 pub mod memory;
 mod reachability;
+mod role;
 mod roots;
 mod semaphores;
 mod snapshot;
@@ -118,6 +119,8 @@ pub struct ReadOptions {
 /// Which channels a read looks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChannelScope {
+    /// None: of selects only what is needed to tell the sides of their cases.
+    None,
     /// Those that goroutines wait on.
     #[default]
     Waited,

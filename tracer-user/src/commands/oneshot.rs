@@ -17,6 +17,7 @@ use crate::cli::{
     ChannelArgs, ChannelSort, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, Grouping,
     SnapshotArgs, StackArgs, ValuesArgs,
 };
+use crate::document::goroutines::Style;
 use crate::document::{self, SnapshotInfo};
 use crate::failure::Failure;
 use crate::saved::Saved;
@@ -25,11 +26,15 @@ use crate::text;
 /// How many agreeing passes a verdict needs (see `tracer_model::detect`).
 const PASSES: usize = 2;
 
+/// Bytes of output that are written at once.
+const BUFFER: usize = 64 << 10;
+
 /// `gotrace goroutines`.
 pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
     let snapshot = source.snapshot(&ReadOptions {
         max_frames: args.depth,
+        channels: ChannelScope::None,
         ..ReadOptions::default()
     })?;
     let mut filter = args.list.filter();
@@ -58,6 +63,7 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
                 list,
                 source.symbols(),
                 source.clock(),
+                Style::Pretty,
             );
             print_json(&document)?;
         }
@@ -68,13 +74,17 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
                 symbols: source.symbols(),
                 depth: args.depth,
                 limit: args.limit.unwrap_or(usize::MAX),
-            };
-            let body = match grouping {
-                Grouping::None => list.each(&chosen),
-                Grouping::By(by) => list.grouped(&chosen, &by),
+                styles: text::stdout_has_styles(),
             };
             let mut out = anstream::stdout().lock();
-            writeln!(out, "{}\n\n{body}", source.heading(&snapshot))?;
+            writeln!(out, "{}\n", source.heading(&snapshot))?;
+            // Much of it: nothing is to look for styles to drop.
+            let raw = &mut std::io::stdout().lock();
+            match grouping {
+                Grouping::None => list.each(&chosen, raw)?,
+                Grouping::By(by) => list.grouped(&chosen, &by, raw)?,
+            }
+            writeln!(out)?;
             print_errors(&mut out, &snapshot)?;
         }
     }
@@ -86,6 +96,7 @@ pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
     let snapshot = source.snapshot(&ReadOptions {
         max_frames: 1024,
+        channels: ChannelScope::None,
         ..ReadOptions::default()
     })?;
     let position = snapshot
@@ -108,6 +119,7 @@ pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
                 list,
                 source.symbols(),
                 source.clock(),
+                Style::Pretty,
             ))?;
         }
         Format::Text => {
@@ -116,9 +128,10 @@ pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
                 symbols: source.symbols(),
                 depth: usize::MAX,
                 limit: usize::MAX,
+                styles: text::stdout_has_styles(),
             };
+            list.each(&[index], &mut std::io::stdout().lock())?;
             let mut out = anstream::stdout().lock();
-            write!(out, "{}", list.each(&[index]))?;
             for line in text::goroutines::waits_on(goroutine, &snapshot) {
                 writeln!(out, "{line}")?;
             }
@@ -324,7 +337,7 @@ fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> 
 }
 
 fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
     serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from)?;
     writeln!(out)?;
     out.flush()?;

@@ -1,127 +1,224 @@
 //! `gotrace.goroutines/1`.
+//!
+//! It is written as it is made: no more than one goroutine's entry is in memory at a time. Most of it
+//! are stacks and sites that many goroutines share, so their JSON is made once and copied.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use serde::Serialize;
-use tracer_model::snapshot::{Goroutine, Snapshot, State};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use tracer_model::ids::{Ktime, Pc};
+use tracer_model::snapshot::{Goroutine, Snapshot, StackId, State};
 use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::WaitReason;
 
 use super::{Site, SnapshotInfo, Target, WaitingOn, WallClock, seconds};
+use crate::rendered::Rendered;
 
-/// The document.
-#[derive(Debug, Serialize)]
-pub(crate) struct Document<'a> {
+/// How the document is laid out: its shared parts must look like the rest of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// As `serde_json::to_writer_pretty` does.
+    Pretty,
+    /// Without white space.
+    Compact,
+}
+
+/// The document: `I` gives the goroutines.
+#[derive(Serialize)]
+#[serde(bound = "")]
+pub(crate) struct Document<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
-    goroutines: Vec<Entry>,
+    goroutines: Entries<'a, I>,
     errors: &'a [String],
 }
 
-#[derive(Debug, Serialize)]
-struct Entry {
+/// The goroutines, each made into its entry when it is written.
+struct Entries<'a, I> {
+    list: I,
+    snapshot: &'a Snapshot,
+    symbols: &'a dyn Symbolizer,
+    clock: WallClock,
+    style: Style,
+    shared: RefCell<Shared>,
+}
+
+/// What many entries have in common.
+struct Shared {
+    stacks: Rendered<Option<StackId>, RawValue>,
+    /// By place and levels of indentation.
+    sites: Rendered<(Pc, usize), RawValue>,
+    /// The last time that was spelled out. The garbage collector notes one time for all goroutines
+    /// that it finds waiting.
+    time: Option<(Ktime, Rc<str>)>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
     goid: u64,
     state: State,
-    wait_reason: Option<String>,
+    wait_reason: Option<Cow<'static, str>>,
     system: bool,
     waiting_on: Option<WaitingOn>,
-    waiting_since: Option<String>,
+    waiting_since: Option<Rc<str>>,
     waiting_seconds: Option<f64>,
     created_by: CreatedBy,
-    start: Option<Site>,
-    labels: BTreeMap<String, String>,
-    stack: Vec<StackFrame>,
+    start: Option<Rc<RawValue>>,
+    labels: BTreeMap<&'a str, &'a str>,
+    stack: Rc<RawValue>,
     /// It changed under every read: the fields may not belong together.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     moving: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct CreatedBy {
     goid: Option<u64>,
-    site: Option<Site>,
+    site: Option<Rc<RawValue>>,
 }
 
-#[derive(Debug, Serialize)]
-struct StackFrame {
-    function: String,
-    file: String,
+#[derive(Serialize)]
+struct StackFrame<'a> {
+    function: &'a str,
+    file: &'a str,
     line: u32,
-    pc: String,
+    pc: &'a str,
     inlined: bool,
 }
 
-impl<'a> Document<'a> {
+/// Levels of indentation of an entry's fields, and of those of what it holds.
+const FIELD: usize = 3;
+const NESTED_FIELD: usize = 4;
+
+impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Document<'a, I> {
     /// The goroutines of `list`, which are of `snapshot`.
     pub(crate) fn new(
         target: &'a Target,
         snapshot: &'a Snapshot,
-        list: impl Iterator<Item = &'a Goroutine>,
-        symbols: &dyn Symbolizer,
+        list: I,
+        symbols: &'a dyn Symbolizer,
         clock: WallClock,
+        style: Style,
     ) -> Self {
         Self {
             schema: "gotrace.goroutines/1",
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
-            goroutines: list
-                .map(|goroutine| entry(goroutine, snapshot, symbols, clock))
-                .collect(),
+            goroutines: Entries {
+                list,
+                snapshot,
+                symbols,
+                clock,
+                style,
+                shared: RefCell::new(Shared {
+                    stacks: Rendered::new(),
+                    sites: Rendered::new(),
+                    time: None,
+                }),
+            },
             errors: &snapshot.errors,
         }
     }
 }
 
-fn entry(
-    goroutine: &Goroutine,
-    snapshot: &Snapshot,
-    symbols: &dyn Symbolizer,
-    clock: WallClock,
-) -> Entry {
-    let wait = goroutine.wait.as_ref();
-    let since = wait.and_then(|wait| wait.since);
-    Entry {
-        goid: goroutine.goid.0,
-        state: goroutine.state,
-        wait_reason: wait
-            .map(|wait| wait.reason)
-            .filter(|reason| *reason != WaitReason::None)
-            .map(|reason| reason.to_string()),
-        system: goroutine.system,
-        waiting_on: wait.map(|wait| WaitingOn::wait(wait, snapshot)),
-        waiting_since: since.map(|since| clock.rfc3339(since)),
-        waiting_seconds: since.map(|since| seconds(snapshot.finished.since(since))),
-        created_by: CreatedBy {
-            goid: goroutine.parent.map(|parent| parent.0),
-            site: goroutine.created_at.and_then(|pc| Site::of(pc, symbols)),
-        },
-        start: goroutine.start.and_then(|pc| Site::of(pc, symbols)),
-        labels: goroutine
-            .labels
-            .iter()
-            .map(|(key, value)| (key.to_string(), value.to_string()))
-            .collect(),
-        stack: frames(snapshot.stack(goroutine), symbols),
-        moving: goroutine.moving,
+impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Serialize for Entries<'a, I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut shared = self.shared.borrow_mut();
+        serializer.collect_seq(
+            self.list
+                .clone()
+                .map(|goroutine| self.entry(goroutine, &mut shared)),
+        )
     }
 }
 
-fn frames(stack: &[tracer_model::ids::Pc], symbols: &dyn Symbolizer) -> Vec<StackFrame> {
-    stack
-        .iter()
-        .flat_map(|pc| {
-            let frames = symbols.frames(*pc);
-            frames
+impl<I> Entries<'_, I> {
+    fn entry<'g>(&self, goroutine: &'g Goroutine, shared: &mut Shared) -> Entry<'g> {
+        let wait = goroutine.wait.as_ref();
+        let since = wait.and_then(|wait| wait.since);
+        let stacks = &mut shared.stacks;
+        let stack = stacks.get(goroutine.stack, || {
+            self.frames(self.snapshot.stack(goroutine))
+        });
+        let mut site = |pc: Option<Pc>, level| {
+            let render = |pc| self.raw(&Site::of(pc, self.symbols), level);
+            pc.map(|pc| shared.sites.get((pc, level), || render(pc)))
+        };
+        Entry {
+            goid: goroutine.goid.0,
+            state: goroutine.state,
+            wait_reason: wait
+                .map(|wait| wait.reason)
+                .filter(|reason| *reason != WaitReason::None)
+                .map(|reason| match reason {
+                    WaitReason::Unknown(_) => reason.to_string().into(),
+                    known => known.text().into(),
+                }),
+            system: goroutine.system,
+            waiting_on: wait.map(|wait| WaitingOn::wait(wait, self.snapshot)),
+            created_by: CreatedBy {
+                goid: goroutine.parent.map(|parent| parent.0),
+                site: site(goroutine.created_at, NESTED_FIELD),
+            },
+            start: site(goroutine.start, FIELD),
+            waiting_since: since.map(|since| self.time(since, &mut shared.time)),
+            waiting_seconds: since.map(|since| seconds(self.snapshot.finished.since(since))),
+            labels: goroutine
+                .labels
                 .iter()
-                .map(|frame| StackFrame {
-                    function: frame.function.to_string(),
-                    file: frame.file.to_string(),
+                .map(|(key, value)| (&**key, &**value))
+                .collect(),
+            stack,
+            moving: goroutine.moving,
+        }
+    }
+
+    fn time(&self, time: Ktime, last: &mut Option<(Ktime, Rc<str>)>) -> Rc<str> {
+        match last {
+            Some((known, text)) if *known == time => Rc::clone(text),
+            _ => {
+                let text: Rc<str> = self.clock.rfc3339(time).into();
+                *last = Some((time, Rc::clone(&text)));
+                text
+            }
+        }
+    }
+
+    fn frames(&self, stack: &[Pc]) -> Rc<RawValue> {
+        let frames: Vec<_> = stack
+            .iter()
+            .map(|pc| (pc.to_string(), self.symbols.frames(*pc)))
+            .collect();
+        let frames: Vec<StackFrame<'_>> = frames
+            .iter()
+            .flat_map(|(pc, frames)| {
+                frames.iter().map(|frame| StackFrame {
+                    function: &frame.function,
+                    file: &frame.file,
                     line: frame.line,
-                    pc: pc.to_string(),
+                    pc,
                     inlined: frame.inlined,
                 })
-                .collect::<Vec<_>>()
-        })
-        .collect()
+            })
+            .collect();
+        self.raw(&frames, FIELD)
+    }
+
+    /// The JSON of a value that stands in a field so many levels deep.
+    fn raw(&self, value: &impl Serialize, level: usize) -> Rc<RawValue> {
+        let text = match self.style {
+            Style::Compact => serde_json::to_string(value),
+            // A line break inside a string is escaped, so each that there is begins a line.
+            Style::Pretty => serde_json::to_string_pretty(value)
+                .map(|text| text.replace('\n', &format!("\n{}", "  ".repeat(level)))),
+        };
+        // Structs of text and numbers cannot fail to be spelled.
+        let raw = text.and_then(RawValue::from_string);
+        raw.map_or_else(|_| RawValue::NULL.to_owned().into(), Rc::from)
+    }
 }

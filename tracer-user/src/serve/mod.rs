@@ -144,6 +144,7 @@ async fn goroutines(State(shared): State<Arc<Shared>>) -> Result<Response, Unava
         view.snapshot.goroutines.iter(),
         &shared.symbols,
         shared.clock,
+        document::goroutines::Style::Compact,
     );
     Ok(Json(document).into_response())
 }

@@ -1,18 +1,23 @@
 //! Goroutines: those that are alike as one group, or one by one.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::io;
 
-use tracer_model::ids::Goid;
+use anstyle::Style;
+use tracer_model::ids::{Goid, Pc};
 use tracer_model::query::{GroupBy, group};
-use tracer_model::snapshot::{Goroutine, Snapshot};
+use tracer_model::snapshot::{Goroutine, Snapshot, StackId};
 use tracer_model::symbol::{Frame, Symbolizer};
 use tracer_model::wait::{WaitObject, WaitReason};
 
 use super::{BOLD, DIM, NOTICE, count, elapsed, goids, styled, thousands};
 use crate::document::WaitingOn;
+use crate::rendered::Rendered;
 
 /// How many ids a group shows.
 const GOIDS: usize = 10;
+/// How much text is written at once, bytes.
+const CHUNK: usize = 64 << 10;
 
 /// How to show goroutines of a snapshot.
 pub(crate) struct List<'a> {
@@ -22,40 +27,97 @@ pub(crate) struct List<'a> {
     pub(crate) depth: usize,
     /// Groups or goroutines at most.
     pub(crate) limit: usize,
+    /// Whether to use styles at all.
+    pub(crate) styles: bool,
+}
+
+/// What a stack's text depends on: the stack, the `go` statement and who ran it.
+type Origin = (Option<StackId>, Option<Pc>, Option<Goid>);
+
+/// Text on its way out, and the stacks that were rendered already.
+struct Writer<'w, W> {
+    out: &'w mut W,
+    text: String,
+    stacks: Rendered<Origin, str>,
+}
+
+impl<'w, W: io::Write> Writer<'w, W> {
+    fn new(out: &'w mut W) -> Self {
+        Self {
+            out,
+            text: String::new(),
+            stacks: Rendered::new(),
+        }
+    }
+
+    /// Writes what there is, if that is worth it.
+    fn advance(&mut self) -> io::Result<()> {
+        if self.text.len() < CHUNK {
+            return Ok(());
+        }
+        self.end()
+    }
+
+    /// Writes what there is.
+    fn end(&mut self) -> io::Result<()> {
+        self.out.write_all(self.text.as_bytes())?;
+        self.text.clear();
+        Ok(())
+    }
 }
 
 impl List<'_> {
     /// Shows the goroutines at these indices in groups, the largest first.
-    pub(crate) fn grouped(&self, indices: &[usize], by: &GroupBy) -> String {
+    ///
+    /// # Errors
+    /// `out` cannot be written to.
+    pub(crate) fn grouped(
+        &self,
+        indices: &[usize],
+        by: &GroupBy,
+        out: &mut impl io::Write,
+    ) -> io::Result<()> {
         let groups = group(self.snapshot, indices.iter().copied(), by, self.symbols);
-        let mut text = String::new();
+        let mut writer = Writer::new(out);
         for group in groups.iter().take(self.limit) {
             let members: Vec<&Goroutine> = group
                 .members
                 .iter()
                 .filter_map(|index| self.snapshot.goroutines.get(*index))
                 .collect();
-            match (by, &members[..]) {
-                (GroupBy::Stack, members) => self.alike(&mut text, members),
-                (_, members) => self.labelled(&mut text, &group.label, members),
+            match by {
+                GroupBy::Stack => self.alike(&mut writer, &members),
+                _ => self.labelled(&mut writer.text, &group.label, &members),
             }
+            writer.advance()?;
         }
-        self.note_rest(&mut text, groups.len(), "group");
-        text
+        self.note_rest(&mut writer.text, groups.len(), "group");
+        writer.end()
     }
 
     /// Shows the goroutines at these indices one by one.
-    pub(crate) fn each(&self, indices: &[usize]) -> String {
-        let mut text = String::new();
+    ///
+    /// # Errors
+    /// `out` cannot be written to.
+    pub(crate) fn each(&self, indices: &[usize], out: &mut impl io::Write) -> io::Result<()> {
+        let mut writer = Writer::new(out);
         for goroutine in indices
             .iter()
             .take(self.limit)
             .filter_map(|index| self.snapshot.goroutines.get(*index))
         {
-            self.alike(&mut text, &[goroutine]);
+            self.alike(&mut writer, &[goroutine]);
+            writer.advance()?;
         }
-        self.note_rest(&mut text, indices.len(), "goroutine");
-        text
+        self.note_rest(&mut writer.text, indices.len(), "goroutine");
+        writer.end()
+    }
+
+    fn styled(&self, style: Style, text: impl Display) -> String {
+        match self.styles {
+            true => styled(style, text),
+            false => text.to_string(),
+        }
     }
 
     fn note_rest(&self, text: &mut String, all: usize, noun: &str) {
@@ -64,7 +126,7 @@ impl List<'_> {
             let _ = writeln!(
                 text,
                 "{}",
-                styled(DIM, format!("and {rest} more (--limit)"))
+                self.styled(DIM, format!("and {rest} more (--limit)"))
             );
         }
     }
@@ -83,15 +145,16 @@ impl List<'_> {
             text,
             "{:>7}  {}{}\n         {}",
             thousands(members.len() as u64),
-            styled(BOLD, label),
-            styled(NOTICE, longest),
-            styled(DIM, format!("goid {}", goids(&ids, GOIDS))),
+            self.styled(BOLD, label),
+            self.styled(NOTICE, longest),
+            self.styled(DIM, format!("goid {}", goids(&ids, GOIDS))),
         );
     }
 
     /// Goroutines that a person would tell apart only by their ids.
-    fn alike(&self, text: &mut String, members: &[&Goroutine]) {
+    fn alike<W: io::Write>(&self, writer: &mut Writer<'_, W>, members: &[&Goroutine]) {
         let Some(first) = members.first() else { return };
+        let Writer { text, stacks, .. } = writer;
         let ids: Vec<Goid> = members.iter().map(|goroutine| goroutine.goid).collect();
         let longest = members
             .iter()
@@ -120,17 +183,24 @@ impl List<'_> {
         let _ = writeln!(
             text,
             "{}  {}  {}",
-            styled(BOLD, heading),
-            styled(NOTICE, state),
-            styled(DIM, format!("goid {}", goids(&ids, GOIDS))),
+            self.styled(BOLD, heading),
+            self.styled(NOTICE, state),
+            self.styled(DIM, format!("goid {}", goids(&ids, GOIDS))),
         );
         for (key, value) in &first.labels {
-            let _ = writeln!(text, "    {}", styled(DIM, format!("label {key}={value}")));
+            let _ = writeln!(
+                text,
+                "    {}",
+                self.styled(DIM, format!("label {key}={value}"))
+            );
         }
-        self.stack(text, first);
+        let key = (first.stack, first.created_at, first.parent);
+        text.push_str(&stacks.get(key, || self.stack(first).into()));
     }
 
-    fn stack(&self, text: &mut String, goroutine: &Goroutine) {
+    /// A goroutine's stack and who created it.
+    fn stack(&self, goroutine: &Goroutine) -> String {
+        let mut text = String::new();
         let stack = self.snapshot.stack(goroutine);
         let frames: Vec<Frame> = stack
             .iter()
@@ -148,7 +218,7 @@ impl List<'_> {
             let _ = writeln!(
                 text,
                 "    {}",
-                styled(
+                self.styled(
                     DIM,
                     format!("{} more frames (--depth)", frames.len() - self.depth)
                 )
@@ -158,7 +228,7 @@ impl List<'_> {
             let _ = writeln!(
                 text,
                 "    {}",
-                styled(DIM, "no stack: it runs, or moved while it was read")
+                self.styled(DIM, "no stack: it runs, or moved while it was read")
             );
         }
         if let Some(frame) = goroutine
@@ -168,10 +238,11 @@ impl List<'_> {
             let by = goroutine
                 .parent
                 .map_or(String::new(), |parent| format!(" in goroutine {parent}"));
-            let created = styled(DIM, format!("created by {}{by}", frame.function));
+            let created = self.styled(DIM, format!("created by {}{by}", frame.function));
             let _ = writeln!(text, "    {created}\n        {}:{}", frame.file, frame.line);
         }
         text.push('\n');
+        text
     }
 
     fn waited(&self, goroutine: &Goroutine) -> Option<u64> {

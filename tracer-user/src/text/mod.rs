@@ -26,6 +26,11 @@ pub(crate) fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Whether standard output shows styles: a terminal does, unless the user says otherwise.
+pub(crate) fn stdout_has_styles() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
 /// An empty borderless table with a header.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
