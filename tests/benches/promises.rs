@@ -3,6 +3,8 @@
 //! What is compared is measured in turn, in the same run and on the same processes, so that a noisy
 //! machine disturbs both alike. The median of the runs counts; the table shows the extremes as well.
 
+mod looks;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
@@ -23,11 +25,18 @@ fn main() {
     require_root();
     let options = Options::parse();
     let mut report = String::new();
-    for section in [cost_of_an_event, rate_without_loss, first_picture] {
-        let text = section(options.runs);
+    let mut add = |text: String| {
         println!("{text}");
         report.push('\n');
         report.push_str(&text);
+    };
+    if options.runs_section("events") {
+        for section in [cost_of_an_event, rate_without_loss, first_picture] {
+            add(section(options.runs));
+        }
+    }
+    if options.runs_section("looks") {
+        looks::measure(options.runs, options.delve.as_deref(), &mut add);
     }
     if let Some(path) = options.write {
         let text = format!("{}{report}", introduction(options.runs));
@@ -40,13 +49,23 @@ fn main() {
 struct Options {
     runs: usize,
     write: Option<PathBuf>,
+    /// Only these measurements: `events` or `looks`.
+    only: Option<String>,
+    /// Delve, to compare with.
+    delve: Option<PathBuf>,
 }
 
 impl Options {
+    fn runs_section(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == name)
+    }
+
     fn parse() -> Options {
         let mut options = Options {
             runs: 7,
             write: None,
+            only: None,
+            delve: None,
         };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -54,6 +73,8 @@ impl Options {
             match argument.as_str() {
                 "--runs" => options.runs = value().parse().expect("a number of runs"),
                 "--write" => options.write = Some(value().into()),
+                "--only" => options.only = Some(value()),
+                "--delve" => options.delve = Some(value().into()),
                 // Cargo says so to every benchmark.
                 "--bench" => {}
                 other => panic!("unknown option {other}"),

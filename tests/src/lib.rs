@@ -40,7 +40,11 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 }
 
 /// A path that `cargo xtask test` sets, or its usual place below the target directory.
-fn provided(variable: &str, usual: &str) -> PathBuf {
+///
+/// # Panics
+///
+/// When there is nothing.
+pub fn provided(variable: &str, usual: &str) -> PathBuf {
     let path = env::var_os(variable).map_or_else(
         || {
             env::var_os("CARGO_TARGET_DIR")

@@ -1,10 +1,21 @@
 //! The numbers that gotrace promises, measured.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{fixtures, privilege, workspace};
+use crate::{fixtures, privilege, promtool, workspace};
+
+/// What is measured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// What events cost, and how many can be read.
+    Events,
+    /// Looks at all goroutines, beside what people use today.
+    Looks,
+}
 
 /// How the benchmarks run.
 #[derive(Args)]
@@ -15,6 +26,12 @@ pub(crate) struct Options {
     /// Only print the numbers, do not write docs/benchmarks.md.
     #[arg(long)]
     no_write: bool,
+    /// Only a part of it, which is printed and not written.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// The Delve to compare with, if it is not the `dlv` on PATH; without one, it is left out.
+    #[arg(long, value_name = "PATH")]
+    delve: Option<PathBuf>,
 }
 
 /// Sets up, builds and measures.
@@ -23,13 +40,43 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     privilege::require_root(&shell, "bench")?;
     let programs = fixtures::build(&Toolchain::install(DEFAULT_VERSION)?)?;
     let gotrace = workspace::build_gotrace(&shell)?;
+    workspace::cargo(&shell)
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "tracer-golang",
+        ])
+        .args(["--example", "bare_reads"])
+        .run()?;
+    let bare_reads = workspace::target().join("release/examples/bare_reads");
     let mut bench = workspace::cargo(&shell)
         .args(["bench", "--locked", "--package", "integration-tests"])
         .args(["--bench", "promises"])
         .args(["--", "--runs", &options.runs.to_string()])
         .env("GOTRACE_BIN", gotrace)
-        .env("GOTRACE_FIXTURES", programs);
-    if !options.no_write {
+        .env("GOTRACE_FIXTURES", programs)
+        .env("GOTRACE_BARE_READS", bare_reads);
+    // The server of promtool's package is a large binary that nobody here built.
+    let prometheus = promtool::install().map(|promtool| promtool.with_file_name("prometheus"));
+    match prometheus {
+        Ok(program) if program.exists() => bench = bench.env("GOTRACE_PROMETHEUS", program),
+        Ok(program) => println!(
+            "bench: there is no {}, so it is left out",
+            program.display()
+        ),
+        Err(error) => println!("bench: Prometheus is left out: {error:#}"),
+    }
+    if let Some(delve) = &options.delve {
+        bench = bench.arg("--delve").arg(std::path::absolute(delve)?);
+    }
+    if let Some(part) = options.only {
+        bench = bench.arg("--only").arg(match part {
+            Part::Events => "events",
+            Part::Looks => "looks",
+        });
+    } else if !options.no_write {
         bench = bench
             .arg("--write")
             .arg(workspace::root().join("docs/benchmarks.md"));
