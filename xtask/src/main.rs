@@ -15,6 +15,7 @@ mod go;
 mod layouts;
 mod privilege;
 mod promtool;
+mod sites;
 mod test;
 mod workspace;
 
@@ -36,6 +37,8 @@ enum Task {
     Ebpf(ebpf::Options),
     /// Add the layouts of Go versions to the table that gotrace carries.
     Layouts(go::Versions),
+    /// Print where gotrace's probes would sit in a Go binary, and why that is safe or refused.
+    Sites(sites::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -74,6 +77,7 @@ fn run(task: Task) -> Result<()> {
         }
         Task::Ebpf(options) => ebpf::run(&options),
         Task::Layouts(versions) => layouts::add(&versions.versions),
+        Task::Sites(options) => sites::print(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),

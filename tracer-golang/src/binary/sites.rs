@@ -33,6 +33,12 @@ pub struct HookSite {
     pub instruction: String,
     /// Why this instruction was chosen.
     pub why: &'static str,
+    /// Bytes from the function's entry to the end of its stack check; 0 if it has none. A site in the
+    /// middle of a function is behind it as well.
+    pub stack_check: u64,
+    /// The registers that the hook's program reads, arguments first, then the one that holds g. All
+    /// hold there what they hold by Go's calling convention (ABIInternal).
+    pub registers: Vec<&'static str>,
     /// What the frame pointer means there.
     pub frame: FrameState,
 }
@@ -218,6 +224,14 @@ fn find_with(
                 file_offset,
                 instruction: code.text(instruction),
                 why,
+                stack_check: offset_of(code.stack_check_end()),
+                registers: contract
+                    .arguments
+                    .iter()
+                    .filter_map(|&argument| code::argument(code.arch(), argument))
+                    .chain([code::g_register(code.arch())])
+                    .filter_map(|register| code::register_name(code.arch(), register))
+                    .collect(),
                 frame: code.frame_state(index),
             })
         })

@@ -22,6 +22,12 @@ pub(super) const ARGUMENTS: [Registers; 9] = [
     Registers::one(11),
 ];
 
+/// General registers, by number.
+pub(super) const NAMES: [&str; 16] = [
+    "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
+    "r14", "r15",
+];
+
 fn decoder(bytes: &[u8], entry: Vaddr) -> Decoder<'_> {
     Decoder::with_ip(64, bytes, entry.0, DecoderOptions::NONE)
 }

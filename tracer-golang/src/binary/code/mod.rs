@@ -134,6 +134,13 @@ impl<'a> Code<'a> {
             })
     }
 
+    /// The address behind the stack check: the entry if there is none.
+    pub(super) fn stack_check_end(&self) -> Vaddr {
+        self.instructions
+            .get(self.stack_check)
+            .map_or(self.entry, |instruction| instruction.address)
+    }
+
     /// The instruction in assembler's notation.
     pub(super) fn text(&self, instruction: &Instruction) -> String {
         let offset = instruction.address.0.wrapping_sub(self.entry.0) as usize;
@@ -178,4 +185,13 @@ pub(super) fn g_register(arch: Arch) -> Registers {
         Arch::Amd64 => Registers::one(14),
         Arch::Arm64 => Registers::one(28),
     }
+}
+
+/// The name of the register in a set of one.
+pub(super) fn register_name(arch: Arch, register: Registers) -> Option<&'static str> {
+    let names: &[&str] = match arch {
+        Arch::Amd64 => &amd64::NAMES,
+        Arch::Arm64 => &arm64::NAMES,
+    };
+    names.get(register.0.trailing_zeros() as usize).copied()
 }
