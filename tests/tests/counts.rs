@@ -16,9 +16,20 @@ fn number(value: &Value) -> u64 {
 
 #[test]
 fn every_count_is_exact() {
+    check_every_count(&["--level", "full"]);
+}
+
+/// As on a kernel that cannot have all probes in one link.
+#[test]
+fn every_count_is_exact_with_a_link_for_each_probe() {
+    check_every_count(&["--level", "full", "--single-links"]);
+}
+
+#[track_caller]
+fn check_every_count(arguments: &[&str]) {
     require_root();
     let mut target = Target::start("counts", &[]);
-    let (gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full"]);
+    let (gotrace, _) = Gotrace::attach(target.pid(), arguments);
     let truth = target.ask("GO");
     let report = gotrace.interrupt().report();
     target.end_unharmed();

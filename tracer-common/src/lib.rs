@@ -14,7 +14,9 @@ use core::mem::{offset_of, size_of};
 
 /// Name of the ring buffer map that carries every record.
 pub const MAP_EVENTS: &str = "EVENTS";
-/// Name of the array map of [`TargetConfig`], indexed by the attach cookie.
+/// Name of the one BPF program, which serves every [`Hook`].
+pub const PROGRAM: &str = "probe";
+/// Name of the array map of [`TargetConfig`], indexed by [`Cookie::slot`].
 pub const MAP_TARGETS: &str = "TARGETS";
 /// Name of the per-CPU array map (one entry) of [`CpuCounters`].
 pub const MAP_COUNTERS: &str = "COUNTERS";
@@ -31,7 +33,7 @@ pub const MAX_TARGETS: u32 = 1024;
 pub const ABSENT: u32 = u32::MAX;
 
 /// One place in the Go runtime that a probe sits on. Which function carries it is
-/// `tracer-golang`'s knowledge; each hook has one BPF program.
+/// `tracer-golang`'s knowledge. One BPF program serves all of them: the [`Cookie`] tells which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Hook {
@@ -69,7 +71,23 @@ impl Hook {
         Hook::Exit,
     ];
 
-    /// Name of the BPF program that serves this hook.
+    /// The hook with this wire value.
+    #[inline(always)]
+    pub const fn from_wire(value: u8) -> Option<Hook> {
+        Some(match value {
+            0 => Hook::ChanSend,
+            1 => Hook::ChanRecv,
+            2 => Hook::ChanClose,
+            3 => Hook::Select,
+            4 => Hook::Park,
+            5 => Hook::Ready,
+            6 => Hook::Create,
+            7 => Hook::Exit,
+            _ => return None,
+        })
+    }
+
+    /// Name of what serves this hook, to users as well.
     pub const fn program(self) -> &'static str {
         match self {
             Hook::ChanSend => "chan_send",
@@ -99,6 +117,43 @@ pub enum FrameState {
     Built = 2,
 }
 
+/// What a probe is attached with, and its program asks for at each hit: which hook of which target
+/// it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Index into [`MAP_TARGETS`].
+    pub slot: u32,
+    /// Whose probe it is.
+    pub hook: Hook,
+    /// What the frame pointer means at its site.
+    pub frame: FrameState,
+}
+
+impl Cookie {
+    /// As the kernel keeps it.
+    pub const fn to_wire(self) -> u64 {
+        self.slot as u64 | (self.hook as u64) << 32 | (self.frame as u64) << 40
+    }
+
+    /// What the kernel kept; `None` if it is none of ours.
+    #[inline(always)]
+    pub const fn from_wire(wire: u64) -> Option<Cookie> {
+        let Some(hook) = Hook::from_wire((wire >> 32) as u8) else {
+            return None;
+        };
+        let frame = match (wire >> 40) as u8 {
+            1 => FrameState::AtPush,
+            2 => FrameState::Built,
+            _ => FrameState::Unknown,
+        };
+        Some(Cookie {
+            slot: wire as u32,
+            hook,
+            frame,
+        })
+    }
+}
+
 /// Offsets (bytes) and switches of one target, read by every probe.
 ///
 /// An offset that the target's runtime does not have is [`ABSENT`].
@@ -107,8 +162,6 @@ pub enum FrameState {
 pub struct TargetConfig {
     /// Thread group id as the kernel's initial pid namespace numbers it; 0 is an unused slot.
     pub tgid: u32,
-    /// A [`FrameState`].
-    pub frame: u32,
     /// `g.m`.
     pub g_m: u32,
     /// `g.goid`.
@@ -127,8 +180,6 @@ pub struct TargetConfig {
     pub hchan_qcount: u32,
     /// `hchan.dataqsiz` (8 bytes).
     pub hchan_dataqsiz: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
 }
 
 /// Per-CPU counters, one entry a CPU, all monotonic since load.
@@ -223,7 +274,7 @@ pub struct Header {
     pub kind: u8,
     /// `FLAG_*`.
     pub flags: u8,
-    /// Index into the target map: the attach cookie.
+    /// Index into the target map.
     pub slot: u32,
     /// By kind: wait reason index of [`ParkRecord`] and [`ReadyRecord`]; `nsends | nrecvs << 16` of
     /// [`SelectRecord`]; index of the first case of [`SelectMoreRecord`].
@@ -328,17 +379,22 @@ const _: () = {
     assert!(size_of::<ReadyRecord>() == 40);
     assert!(size_of::<CreateRecord>() == 64);
     assert!(size_of::<ExitRecord>() == 32);
-    assert!(size_of::<TargetConfig>() == 48);
+    assert!(size_of::<TargetConfig>() == 40);
     assert!(size_of::<CpuCounters>() == 16 + 8 * HOOK_COUNT);
     assert!(offset_of!(Header, kind) == 22);
-    assert!(Hook::ALL[HOOK_COUNT - 1] as usize == HOOK_COUNT - 1);
+    let mut index = 0;
+    while index < HOOK_COUNT {
+        assert!(Hook::ALL[index] as usize == index);
+        assert!(matches!(Hook::from_wire(index as u8), Some(hook) if hook as usize == index));
+        index += 1;
+    }
+    assert!(Hook::from_wire(HOOK_COUNT as u8).is_none());
 };
 
 impl TargetConfig {
     /// A slot that no target uses: its probes count their hits and write no record.
     pub const UNUSED: TargetConfig = TargetConfig {
         tgid: 0,
-        frame: FrameState::Unknown as u32,
         g_m: 0,
         g_goid: 0,
         g_parent_goid: ABSENT,
@@ -348,6 +404,5 @@ impl TargetConfig {
         m_curg: 0,
         hchan_qcount: 0,
         hchan_dataqsiz: 0,
-        reserved: 0,
     };
 }

@@ -1,21 +1,20 @@
 //! Send, receive and close of a channel, at their beginning.
 
-use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use tracer_common::{ChanRecord, FLAG_BLOCK, Hook, Kind};
+use tracer_common::{ChanRecord, FLAG_BLOCK, Kind};
 
 use crate::{
     config::Target,
-    counters::Counters,
+    hit::Hit,
     memory::Memory,
     registers::{Registers, byte},
-    ring::{Event, emit},
+    ring::Event,
 };
 
 /// `runtime.chansend(c *hchan, ep unsafe.Pointer, block bool, callerpc uintptr)`, on the sender's
 /// own goroutine.
-#[uprobe]
-fn chan_send(ctx: ProbeContext) {
-    operation(&ctx, Hook::ChanSend, Kind::ChanSend, |_, _, registers| {
+#[inline(always)]
+pub fn chan_send(hit: Hit<'_>) {
+    operation(hit, Kind::ChanSend, |_, _, registers| {
         (registers.arg3(), block(registers))
     });
 }
@@ -23,30 +22,22 @@ fn chan_send(ctx: ProbeContext) {
 /// `runtime.chanrecv(c *hchan, ep unsafe.Pointer, block bool)`, on the receiver's own goroutine.
 /// Its caller is a wrapper (`chanrecv1`, `chanrecv2`, `selectnbrecv`), so that the code that
 /// receives is one frame further.
-#[uprobe]
-fn chan_recv(ctx: ProbeContext) {
-    operation(
-        &ctx,
-        Hook::ChanRecv,
-        Kind::ChanRecv,
-        |target, memory, registers| {
-            (
-                target.caller_return_address(memory, registers),
-                block(registers),
-            )
-        },
-    );
+#[inline(always)]
+pub fn chan_recv(hit: Hit<'_>) {
+    operation(hit, Kind::ChanRecv, |target, memory, registers| {
+        (
+            target.caller_return_address(memory, registers),
+            block(registers),
+        )
+    });
 }
 
 /// `runtime.closechan(c *hchan)`, on the closer's own goroutine, called directly.
-#[uprobe]
-fn chan_close(ctx: ProbeContext) {
-    operation(
-        &ctx,
-        Hook::ChanClose,
-        Kind::ChanClose,
-        |target, memory, registers| (target.return_address(memory, registers), 0),
-    );
+#[inline(always)]
+pub fn chan_close(hit: Hit<'_>) {
+    operation(hit, Kind::ChanClose, |target, memory, registers| {
+        (target.return_address(memory, registers), 0)
+    });
 }
 
 /// [`FLAG_BLOCK`] by the third argument of send and receive.
@@ -62,19 +53,13 @@ fn block(registers: Registers<'_>) -> u8 {
 /// Emits a [`ChanRecord`] for the channel in the first argument; `site` gives pc and flags.
 #[inline(always)]
 fn operation(
-    ctx: &ProbeContext,
-    hook: Hook,
+    hit: Hit<'_>,
     kind: Kind,
     site: impl FnOnce(Target, &mut Memory, Registers<'_>) -> (u64, u8),
 ) {
-    let Some(counters) = Counters::of_this_cpu() else {
-        return;
-    };
-    counters.hit(hook);
-    let Some(target) = Target::of(ctx) else {
-        return;
-    };
-    let registers = Registers::new(ctx);
+    let Hit {
+        target, registers, ..
+    } = hit;
     let mut memory = Memory::new();
     let goid = target.goid(&mut memory, registers.g());
     let chan = registers.arg0();
@@ -86,7 +71,7 @@ fn operation(
         flags: flags | memory.flags(kind),
         aux: 0,
     };
-    emit(counters, target, event, |header| ChanRecord {
+    hit.emit(event, |header| ChanRecord {
         header,
         chan,
         pc,

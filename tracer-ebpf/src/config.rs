@@ -1,36 +1,37 @@
 //! The configuration of the target that a hit belongs to.
 
-use aya_ebpf::{
-    EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::map, maps::Array,
-    programs::ProbeContext,
-};
-use tracer_common::{ABSENT, FrameState, MAX_TARGETS, TargetConfig};
+use aya_ebpf::{macros::map, maps::Array};
+use tracer_common::{ABSENT, Cookie, FrameState, MAX_TARGETS, TargetConfig};
 
 use crate::{diagnostics, memory::Memory, registers::Registers};
 
 #[map]
 static TARGETS: Array<TargetConfig> = Array::with_max_entries(MAX_TARGETS, 0);
 
-/// The target of one hit: its slot and its configuration.
+/// The target of one hit: its slot, its configuration, and what is special of the probe.
 #[derive(Clone, Copy)]
 pub struct Target {
     /// Index into the target map.
     pub slot: u32,
     /// Offsets of its runtime.
     pub config: &'static TargetConfig,
+    frame: FrameState,
 }
 
 impl Target {
-    /// The target that the attach cookie names, if its slot is in use.
+    /// The target that the probe's cookie names, if its slot is in use.
     ///
-    /// The process itself is not compared: the link's pid filter lets only one address space in,
-    /// and process ids mean little across pid namespaces.
+    /// The process itself is not compared: the link's pid filter lets only one process in, and
+    /// process ids mean little across pid namespaces.
     #[inline(always)]
-    pub fn of(ctx: &ProbeContext) -> Option<Target> {
-        // SAFETY: the context is the one that the kernel passed.
-        let slot = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) } as u32;
+    pub fn of(cookie: Cookie) -> Option<Target> {
+        let Cookie { slot, frame, .. } = cookie;
         match TARGETS.get(slot) {
-            Some(config) if config.tgid != 0 => Some(Target { slot, config }),
+            Some(config) if config.tgid != 0 => Some(Target {
+                slot,
+                config,
+                frame,
+            }),
             _ => {
                 diagnostics::log_unconfigured(slot);
                 None
@@ -71,12 +72,10 @@ impl Target {
     /// Return address of the function that the probe sits in; 0 when frames are not known.
     #[inline(always)]
     pub fn return_address(self, memory: &mut Memory, registers: Registers<'_>) -> u64 {
-        if self.config.frame == FrameState::AtPush as u32 {
-            memory.word(registers.sp(), 0)
-        } else if self.config.frame == FrameState::Built as u32 {
-            memory.word(registers.fp(), 8)
-        } else {
-            0
+        match self.frame {
+            FrameState::AtPush => memory.word(registers.sp(), 0),
+            FrameState::Built => memory.word(registers.fp(), 8),
+            FrameState::Unknown => 0,
         }
     }
 
@@ -84,12 +83,10 @@ impl Target {
     /// known.
     #[inline(always)]
     pub fn caller_return_address(self, memory: &mut Memory, registers: Registers<'_>) -> u64 {
-        let caller = if self.config.frame == FrameState::AtPush as u32 {
-            registers.fp()
-        } else if self.config.frame == FrameState::Built as u32 {
-            memory.word(registers.fp(), 0)
-        } else {
-            return 0;
+        let caller = match self.frame {
+            FrameState::AtPush => registers.fp(),
+            FrameState::Built => memory.word(registers.fp(), 0),
+            FrameState::Unknown => return 0,
         };
         memory.word(caller, 8)
     }

@@ -1,28 +1,16 @@
 //! A goroutine is created; a goroutine exits.
 
-use aya_ebpf::{macros::uprobe, programs::ProbeContext};
-use tracer_common::{CreateRecord, ExitRecord, Hook, Kind};
+use tracer_common::{CreateRecord, ExitRecord, Kind};
 
-use crate::{
-    config::Target,
-    counters::Counters,
-    memory::Memory,
-    registers::Registers,
-    ring::{Event, emit},
-};
+use crate::{hit::Hit, memory::Memory, ring::Event};
 
 /// The call of `runtime.runqput(pp *p, gp *g, next bool)` in `runtime.newproc.func1`, on the g0 of
 /// the creator's thread: the new g is complete and not yet visible to another thread.
-#[uprobe]
-fn goroutine_create(ctx: ProbeContext) {
-    let Some(counters) = Counters::of_this_cpu() else {
-        return;
-    };
-    counters.hit(Hook::Create);
-    let Some(target) = Target::of(&ctx) else {
-        return;
-    };
-    let registers = Registers::new(&ctx);
+#[inline(always)]
+pub fn goroutine_create(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
     let mut memory = Memory::new();
     let g = registers.arg1();
     let child = target.goid(&mut memory, g);
@@ -38,7 +26,7 @@ fn goroutine_create(ctx: ProbeContext) {
         flags: memory.flags(Kind::Create),
         aux: 0,
     };
-    emit(counters, target, event, |header| CreateRecord {
+    hit.emit(event, |header| CreateRecord {
         header,
         child,
         g,
@@ -49,22 +37,18 @@ fn goroutine_create(ctx: ProbeContext) {
 
 /// `runtime.gdestroy(gp *g)` (Go 1.22 and later) or `runtime.goexit0(gp *g)` (before), on g0: `gp`
 /// will run no more.
-#[uprobe]
-fn goroutine_exit(ctx: ProbeContext) {
-    let Some(counters) = Counters::of_this_cpu() else {
-        return;
-    };
-    counters.hit(Hook::Exit);
-    let Some(target) = Target::of(&ctx) else {
-        return;
-    };
+#[inline(always)]
+pub fn goroutine_exit(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
     let mut memory = Memory::new();
-    let goid = target.goid(&mut memory, Registers::new(&ctx).arg0());
+    let goid = target.goid(&mut memory, registers.arg0());
     let event = Event {
         kind: Kind::Exit,
         goid,
         flags: memory.flags(Kind::Exit),
         aux: 0,
     };
-    emit(counters, target, event, |header| ExitRecord { header });
+    hit.emit(event, |header| ExitRecord { header });
 }

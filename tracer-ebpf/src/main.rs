@@ -1,10 +1,13 @@
-//! The kernel side: one uprobe program for each [`Hook`](tracer_common::Hook).
+//! The kernel side: one uprobe program that serves every [`Hook`], each by a function of its own.
 //!
-//! A program reads the goroutine and the arguments of the runtime function that it sits on, puts
-//! one record (a select: up to six) into the ring and counts. It keeps no state of the target and
-//! knows no Go version: offsets come from the target's configuration ([`config`]), registers from
-//! Go's calling convention ([`registers`]). What a hook's function is, and where in it the probe
-//! sits, is decided by the user side; each program states what it expects there.
+//! One program, since all probes of a target can then be one link, which the kernel places and
+//! removes at once; the probe's [`Cookie`] says which hook of which target was hit ([`hit`]).
+//!
+//! A hook's function reads the goroutine and the arguments of the runtime function that it sits on,
+//! puts one record (a select: up to six) into the ring and counts. It keeps no state of the target
+//! and knows no Go version: offsets come from the target's configuration ([`config`]), registers
+//! from Go's calling convention ([`registers`]). What a hook's function is, and where in it the
+//! probe sits, is decided by the user side; each states what it expects there.
 //!
 //! - [`chan`]: send, receive and close of a channel
 //! - [`select`]: a select with two or more cases
@@ -30,11 +33,51 @@ mod config;
 mod counters;
 mod diagnostics;
 mod goroutine;
+mod hit;
 mod memory;
 mod park;
 mod registers;
 mod ring;
 mod select;
+
+use aya_ebpf::{
+    EbpfContext as _, helpers::generated::bpf_get_attach_cookie, macros::uprobe,
+    programs::ProbeContext,
+};
+use tracer_common::{Cookie, Hook};
+
+use hit::Hit;
+
+/// Every probe of every target; [`tracer_common::PROGRAM`] is its name.
+#[uprobe]
+fn probe(ctx: ProbeContext) {
+    // SAFETY: the context is the one that the kernel passed.
+    let wire = unsafe { bpf_get_attach_cookie(ctx.as_ptr()) };
+    let Some(cookie) = Cookie::from_wire(wire) else {
+        return;
+    };
+    macro_rules! serve {
+        ($($hook:ident => $serve:path,)+) => {
+            match cookie.hook {
+                $(Hook::$hook => {
+                    if let Some(hit) = Hit::of(&ctx, cookie, Hook::$hook) {
+                        $serve(hit);
+                    }
+                })+
+            }
+        };
+    }
+    serve! {
+        ChanSend => chan::chan_send,
+        ChanRecv => chan::chan_recv,
+        ChanClose => chan::chan_close,
+        Select => select::select,
+        Park => park::park,
+        Ready => park::ready,
+        Create => goroutine::goroutine_create,
+        Exit => goroutine::goroutine_exit,
+    }
+}
 
 /// The kernel gives the memory and ring helpers only to programs under a license compatible with
 /// the GPL.

@@ -3,35 +3,23 @@
 //! Selects with fewer cases do not get here: the compiler turns them into a plain operation, a
 //! non-blocking one, or an endless block.
 
-use aya_ebpf::{macros::uprobe, programs::ProbeContext};
 use tracer_common::{
-    FLAG_BLOCK, FLAG_TRUNCATED, Hook, Kind, SELECT_CASES, SELECT_MAX_CASES, SELECT_MORE_CASES,
+    FLAG_BLOCK, FLAG_TRUNCATED, Kind, SELECT_CASES, SELECT_MAX_CASES, SELECT_MORE_CASES,
     SelectMoreRecord, SelectRecord,
 };
 
-use crate::{
-    config::Target,
-    counters::Counters,
-    memory::Memory,
-    registers::{Registers, byte},
-    ring::{Event, emit},
-};
+use crate::{hit::Hit, memory::Memory, registers::byte, ring::Event};
 
 /// Size of one `runtime.scase` in bytes: the channel, then the element's address.
 const SCASE_BYTES: u32 = 16;
 
 /// `runtime.selectgo(cas0 *scase, order0 *uint16, pc0 *uintptr, nsends, nrecvs int, block bool)`,
 /// on the selecting goroutine. `cas0` is an array of `nsends` and then `nrecvs` cases.
-#[uprobe]
-fn select(ctx: ProbeContext) {
-    let Some(counters) = Counters::of_this_cpu() else {
-        return;
-    };
-    counters.hit(Hook::Select);
-    let Some(target) = Target::of(&ctx) else {
-        return;
-    };
-    let registers = Registers::new(&ctx);
+#[inline(always)]
+pub fn select(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
     let mut memory = Memory::new();
     let cases = registers.arg0();
     let (sends, receives) = (half(registers.arg3()), half(registers.arg4()));
@@ -54,11 +42,7 @@ fn select(ctx: ProbeContext) {
         flags,
         aux: sends | receives << 16,
     };
-    emit(counters, target, event, |header| SelectRecord {
-        header,
-        pc,
-        chans,
-    });
+    hit.emit(event, |header| SelectRecord { header, pc, chans });
 
     let mut first = SELECT_CASES;
     while first < SELECT_MAX_CASES && first < count {
@@ -70,10 +54,7 @@ fn select(ctx: ProbeContext) {
             flags: flags | memory.flags(Kind::SelectMore),
             aux: first as u32,
         };
-        emit(counters, target, event, |header| SelectMoreRecord {
-            header,
-            chans,
-        });
+        hit.emit(event, |header| SelectMoreRecord { header, chans });
         first += SELECT_MORE_CASES;
     }
 }

@@ -111,6 +111,9 @@ pub(crate) struct RunArgs {
     /// instruction and wakes its reader for each record
     #[arg(long, hide = true)]
     pub(crate) bench_worst: bool,
+    /// Attach each probe as a link of its own, as on kernels before 6.6: slower to begin and to end
+    #[arg(long, hide = true)]
+    pub(crate) single_links: bool,
     /// Show the diagnostics of the kernel side as well (costs the target more)
     #[arg(long)]
     pub(crate) kernel_log: bool,

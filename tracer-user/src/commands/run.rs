@@ -59,6 +59,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
                 ring_bytes: args.ring << 20,
                 log: args.kernel_log,
                 wake_always: args.bench_worst,
+                single_links: args.single_links,
             };
             Some(Kernel::load(settings).map_err(no_kernel)?)
         }
@@ -377,7 +378,7 @@ fn attach(
     sites: &[tracer_golang::binary::HookSite],
 ) -> Result<Attachment, Failure> {
     let pid = NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?;
-    let config = probes::config(&target.binary, target.pid, sites);
+    let config = probes::config(&target.binary, target.pid);
     kernel.attach(SLOT, config, &target.file, pid, &probes::probes(sites)).map_err(|error| {
         let gone = !std::path::Path::new(&format!("/proc/{}", target.pid)).exists();
         let failure = Failure::new(format!("cannot attach to process {}", target.pid)).because(error);

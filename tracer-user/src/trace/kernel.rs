@@ -3,9 +3,14 @@
 //!
 //! The life cycle is prepare (sites are known), [`Kernel::load`], [`Kernel::attach`] for a target,
 //! and [`Kernel::detach`]: a probe fires only once its target's configuration is in place.
+//!
+//! Where the kernel can, all probes of a target are one link ([`multi`]); elsewhere each is one of
+//! its own, placed and removed side by side, since each waits for the kernel.
+
+mod multi;
 
 use std::num::NonZeroU32;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
@@ -13,10 +18,12 @@ use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink,
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader};
 use tracer_common::{
-    CpuCounters, GLOBAL_WAKEUP_BYTES, GLOBAL_WAKEUP_MASK, HOOK_COUNT, Hook, MAP_COUNTERS,
-    MAP_EVENTS, MAP_TARGETS, TargetConfig,
+    Cookie, CpuCounters, FrameState, GLOBAL_WAKEUP_BYTES, GLOBAL_WAKEUP_MASK, HOOK_COUNT, Hook,
+    MAP_COUNTERS, MAP_EVENTS, MAP_TARGETS, PROGRAM, TargetConfig,
 };
 use tracer_golang::binary::FileOffset;
+
+use multi::Multi;
 
 #[cfg(target_arch = "x86_64")]
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../bpf/x86_64.o");
@@ -29,21 +36,19 @@ pub(crate) enum KernelError {
     /// The object could not be loaded.
     #[error("the kernel did not load the BPF object: {0}")]
     Load(String),
-    /// A program could not be loaded.
-    #[error("the kernel refused the BPF program `{program}`: {cause}")]
-    Program {
-        program: &'static str,
-        cause: String,
-    },
+    /// The program could not be loaded.
+    #[error("the kernel refused the BPF program: {0}")]
+    Program(String),
     /// A probe could not be attached.
-    #[error(
-        "the kernel did not attach a uprobe for `{program}` at file offset {offset:#x}: {cause}"
-    )]
+    #[error("the kernel did not attach a uprobe for `{hook}` at file offset {offset:#x}: {cause}")]
     Attach {
-        program: &'static str,
+        hook: &'static str,
         offset: u64,
         cause: String,
     },
+    /// The probes could not be attached.
+    #[error("the kernel did not attach {count} uprobes at once: {cause}")]
+    AttachAll { count: usize, cause: String },
     /// A map could not be used.
     #[error("the BPF map `{map}` could not be used: {cause}")]
     Map { map: &'static str, cause: String },
@@ -64,6 +69,8 @@ pub(crate) struct Settings {
     pub(crate) log: bool,
     /// Whether every record wakes the reader, which costs the target several microseconds.
     pub(crate) wake_always: bool,
+    /// Whether each probe is a link of its own, as on a kernel without uprobe-multi.
+    pub(crate) single_links: bool,
 }
 
 /// What the kernel side's log level is set to: the verifier removes what it excludes.
@@ -89,11 +96,26 @@ pub(crate) struct Probe {
     pub(crate) hook: Hook,
     /// Where, as the kernel counts: bytes from the start of the file.
     pub(crate) offset: FileOffset,
+    /// What the frame pointer means there.
+    pub(crate) frame: FrameState,
+}
+
+impl Probe {
+    const fn cookie(self, slot: u32) -> Cookie {
+        Cookie {
+            slot,
+            hook: self.hook,
+            frame: self.frame,
+        }
+    }
 }
 
 /// The loaded kernel side.
 pub(crate) struct Kernel {
     ebpf: Ebpf,
+    /// The program in the form for one link of all probes, if this kernel has that; else it is in
+    /// `ebpf`.
+    multi: Option<Multi>,
     targets: Array<MapData, PodConfig>,
     counters: PerCpuArray<MapData, PodCounters>,
     ring: Option<Ring>,
@@ -102,7 +124,32 @@ pub(crate) struct Kernel {
 /// The probes of one target; dropping it removes them.
 pub(crate) struct Attachment {
     slot: u32,
-    links: Vec<UProbeLink>,
+    probes: usize,
+    links: Links,
+}
+
+/// What holds probes in place.
+enum Links {
+    /// Dropped for its effect alone.
+    One {
+        #[expect(dead_code, reason = "closing it removes the probes")]
+        link: OwnedFd,
+    },
+    Each(Vec<UProbeLink>),
+}
+
+impl Links {
+    /// Removes the probes: each takes the kernel about 0.1 s if it is a link of its own.
+    fn remove(self) {
+        match self {
+            Links::One { link: _ } => {}
+            Links::Each(links) => std::thread::scope(|scope| {
+                for link in links {
+                    scope.spawn(move || drop(link));
+                }
+            }),
+        }
+    }
 }
 
 impl Kernel {
@@ -115,6 +162,7 @@ impl Kernel {
             ring_bytes,
             log,
             wake_always,
+            single_links,
         } = settings;
         let (fill, mask) = if wake_always {
             (0, 0)
@@ -129,20 +177,21 @@ impl Kernel {
             .override_global(aya_log::LEVEL, &log_level, true)
             .load(OBJECT)
             .map_err(|error| KernelError::Load(with_sources(&error)))?;
-        for hook in Hook::ALL {
-            let refused = |cause: &dyn std::error::Error| KernelError::Program {
-                program: hook.program(),
-                cause: with_sources(cause),
-            };
-            program(&mut ebpf, hook)?
+        let multi = match single_links {
+            true => None,
+            false => Multi::load(OBJECT, &ebpf)?,
+        };
+        if multi.is_none() {
+            program(&mut ebpf)?
                 .load()
-                .map_err(|error| refused(&error))?;
+                .map_err(|error| KernelError::Program(with_sources(&error)))?;
         }
         let targets = take_map(&mut ebpf, MAP_TARGETS)?;
         let counters = take_map(&mut ebpf, MAP_COUNTERS)?;
         let ring = take_map(&mut ebpf, MAP_EVENTS)?;
         Ok(Kernel {
             ebpf,
+            multi,
             targets,
             counters,
             ring: Some(Ring { ring }),
@@ -186,54 +235,27 @@ impl Kernel {
                 map: MAP_TARGETS,
                 cause: error.to_string(),
             })?;
-        let mut work = Vec::new();
-        for (name, program) in self.ebpf.programs_mut() {
-            if let Some(probe) = probes.iter().find(|probe| probe.hook.program() == name) {
-                let program: &mut UProbe =
-                    program
-                        .try_into()
-                        .map_err(|error: ProgramError| KernelError::Program {
-                            program: probe.hook.program(),
-                            cause: error.to_string(),
-                        })?;
-                work.push((*probe, program));
-            }
-        }
-        // Each attach waits for the kernel (tens of milliseconds), so they wait side by side.
-        let results: Vec<Result<UProbeLink, KernelError>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = work
-                .into_iter()
-                .map(|(probe, program)| {
-                    scope.spawn(move || attach_one(program, probe, slot, file, pid))
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| {
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
-        });
-        let mut links = Vec::with_capacity(results.len());
-        let mut failed = None;
-        for result in results {
-            match result {
-                Ok(link) => links.push(link),
-                Err(error) => failed = Some(error),
-            }
-        }
-        match failed {
-            None => Ok(Attachment { slot, links }),
-            Some(error) => Err(error),
-        }
+        let links = match &self.multi {
+            Some(multi) if !probes.is_empty() => multi
+                .attach(file, pid.get(), slot, probes)
+                .map(|link| Links::One { link })
+                .map_err(|error| KernelError::AttachAll {
+                    count: probes.len(),
+                    cause: error.to_string(),
+                })?,
+            _ => Links::Each(attach_each(&mut self.ebpf, probes, slot, file, pid)?),
+        };
+        Ok(Attachment {
+            slot,
+            probes: probes.len(),
+            links,
+        })
     }
 
     /// Stops the records of a target at once, then removes its probes and returns how many there were.
     ///
-    /// Removing takes the kernel about 0.1 s a probe, one after the other, so without the first step
-    /// what one probe says would miss its counterpart of another one.
+    /// Removing takes the kernel a while, one after the other, so without the first step what one
+    /// probe says would miss its counterpart of another one.
     pub(crate) fn detach(&mut self, attachment: Attachment) -> usize {
         if let Err(error) = self
             .targets
@@ -241,7 +263,8 @@ impl Kernel {
         {
             tracing::warn!("the probes go on until they are removed: {error}");
         }
-        attachment.links.len()
+        attachment.links.remove();
+        attachment.probes
     }
 
     /// The counters of every CPU.
@@ -302,34 +325,38 @@ impl KernelLog {
     }
 }
 
-fn attach_one(
-    program: &mut UProbe,
-    probe: Probe,
+/// Attaches each probe as a link of its own. The kernel takes tens of milliseconds for one, mostly
+/// waiting, but aya attaches a program's links one after the other.
+fn attach_each(
+    ebpf: &mut Ebpf,
+    probes: &[Probe],
     slot: u32,
     file: &Path,
     pid: NonZeroU32,
-) -> Result<UProbeLink, KernelError> {
-    let refused = |cause: &dyn std::error::Error| KernelError::Attach {
-        program: probe.hook.program(),
-        offset: probe.offset.0,
-        cause: with_sources(cause),
-    };
-    let point = UProbeAttachPoint {
-        location: UProbeAttachLocation::AbsoluteOffset(probe.offset.0),
-        cookie: Some(u64::from(slot)),
-    };
-    let id = program
-        .attach(point, file, UProbeScope::OneProcess(pid))
-        .map_err(|error| refused(&error))?;
-    program.take_link(id).map_err(|error| refused(&error))
+) -> Result<Vec<UProbeLink>, KernelError> {
+    let program = program(ebpf)?;
+    let mut links = Vec::with_capacity(probes.len());
+    for probe in probes {
+        let refused = |cause: &dyn std::error::Error| KernelError::Attach {
+            hook: probe.hook.program(),
+            offset: probe.offset.0,
+            cause: with_sources(cause),
+        };
+        let point = UProbeAttachPoint {
+            location: UProbeAttachLocation::AbsoluteOffset(probe.offset.0),
+            cookie: Some(probe.cookie(slot).to_wire()),
+        };
+        let link = program
+            .attach(point, file, UProbeScope::OneProcess(pid))
+            .and_then(|id| program.take_link(id));
+        links.push(link.map_err(|error| refused(&error))?);
+    }
+    Ok(links)
 }
 
-fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut UProbe, KernelError> {
-    let failed = |cause: String| KernelError::Program {
-        program: hook.program(),
-        cause,
-    };
-    ebpf.program_mut(hook.program())
+fn program(ebpf: &mut Ebpf) -> Result<&mut UProbe, KernelError> {
+    let failed = |cause: String| KernelError::Program(cause);
+    ebpf.program_mut(PROGRAM)
         .ok_or_else(|| failed("the object does not have it".to_owned()))?
         .try_into()
         .map_err(|error: ProgramError| failed(error.to_string()))

@@ -1,6 +1,6 @@
 //! Which hooks a level takes, and what the probes need to know of a target.
 
-use tracer_common::{ABSENT, FrameState, Hook, TargetConfig};
+use tracer_common::{ABSENT, Hook, TargetConfig};
 use tracer_golang::binary::{GoBinary, HookSite, SiteError};
 
 use super::kernel::Probe;
@@ -70,24 +70,16 @@ pub(crate) fn probes(sites: &[HookSite]) -> Vec<Probe> {
         .map(|site| Probe {
             hook: site.hook,
             offset: site.file_offset,
+            frame: site.frame,
         })
         .collect()
 }
 
 /// The offsets that the probes need.
-pub(crate) fn config(binary: &GoBinary, tgid: u32, sites: &[HookSite]) -> TargetConfig {
+pub(crate) fn config(binary: &GoBinary, tgid: u32) -> TargetConfig {
     let layout = binary.layout();
-    // The probes of one binary sit at the same kind of place; if not, none may read frames.
-    let needs_frames =
-        |site: &&HookSite| matches!(site.hook, Hook::ChanRecv | Hook::ChanClose | Hook::Select);
-    let mut frames = sites.iter().filter(needs_frames).map(|site| site.frame);
-    let frame = match frames.next() {
-        Some(first) if frames.all(|frame| frame == first) => first,
-        _ => FrameState::Unknown,
-    };
     TargetConfig {
         tgid,
-        frame: frame as u32,
         g_m: layout.g.m,
         g_goid: layout.g.goid,
         g_parent_goid: layout.g.parent_goid.unwrap_or(ABSENT),
@@ -97,6 +89,5 @@ pub(crate) fn config(binary: &GoBinary, tgid: u32, sites: &[HookSite]) -> Target
         m_curg: layout.m.curg,
         hchan_qcount: layout.hchan.qcount,
         hchan_dataqsiz: layout.hchan.dataqsiz,
-        reserved: 0,
     }
 }
