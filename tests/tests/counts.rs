@@ -46,8 +46,8 @@ fn check_every_count(arguments: &[&str]) {
         assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
     }
 
+    check_wakeups(&report, &truth);
     let main = find(&report["goroutines"], "goid", &truth["main_goid"]);
-    assert_eq!(main["wakeups_made"], truth["wakeups_by_main"], "{main:#}");
     assert_eq!(main["parks"], 0, "{main:#}");
 
     for channel in truth["channels"].as_array().expect("a list") {
@@ -121,8 +121,56 @@ fn at_the_level_park_nothing_but_parking_is_counted_and_that_exactly() {
     for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
         assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
     }
+    check_wakeups(&report, &truth);
+}
+
+#[test]
+fn at_the_level_wake_every_wake_up_is_counted_by_reason_and_channel() {
+    require_root();
+    let mut target = Target::start("counts", &[]);
+    let (gotrace, attached) = Gotrace::attach(target.pid(), &["--level", "wake"]);
+    let truth = target.ask("GO");
+    let report = gotrace.interrupt().report();
+    target.end_unharmed();
+
+    let probes = attached["probes"].as_array().expect("a list");
+    assert_eq!(probes.len(), 1, "{probes:#?}");
+    assert_eq!(report["loss"]["records"], 0, "{:#}", report["loss"]);
+    let totals = &report["totals"];
+    for kind in [
+        "sends", "receives", "closes", "selects", "created", "exited",
+    ] {
+        assert_eq!(totals[kind], 0, "{kind} of {totals:#}");
+    }
+    assert_eq!(totals["parks"], serde_json::json!({}), "{totals:#}");
+    assert_eq!(totals["anomalies"], serde_json::json!({}), "{totals:#}");
+    check_wakeups(&report, &truth);
+}
+
+/// Every park of the program was ended, and by the main goroutine.
+#[track_caller]
+fn check_wakeups(report: &Value, truth: &Value) {
+    let totals = &report["totals"];
+    for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
+        assert_eq!(
+            totals["wakeups_from"][reason], *parks,
+            "{reason} of {totals:#}"
+        );
+    }
     let main = find(&report["goroutines"], "goid", &truth["main_goid"]);
     assert_eq!(main["wakeups_made"], truth["wakeups_by_main"], "{main:#}");
+    for channel in truth["channels"].as_array().expect("a list") {
+        let parks = number(&channel["parks_send"]) + number(&channel["parks_receive"]);
+        // A channel on which nobody waited alone was never heard of at this level.
+        if parks > 0 {
+            let seen = find(&report["channels"], "address", &channel["address"]);
+            assert_eq!(seen["wakeups_send"], channel["parks_send"], "{seen:#}");
+            assert_eq!(
+                seen["wakeups_receive"], channel["parks_receive"],
+                "{seen:#}"
+            );
+        }
+    }
 }
 
 /// Channel operations that were seen, and records that were lost.

@@ -28,7 +28,11 @@ fn fifty_traces_leave_a_busy_target_right() {
     require_root();
     let mut target = Target::start("churn", &[]);
     for turn in 0..50 {
-        let level = if turn % 5 == 4 { "park" } else { "full" };
+        let level = match turn % 5 {
+            3 => "wake",
+            4 => "park",
+            _ => "full",
+        };
         let arguments = ["--level", level, "--duration", "2s"];
         let (gotrace, attached) = Gotrace::attach(target.pid(), &arguments);
         // As many bytes of its code differ as there are probes, wherever gotrace says they are.

@@ -176,10 +176,16 @@ pub struct TargetConfig {
     pub g_waitreason: u32,
     /// `m.curg`.
     pub m_curg: u32,
+    /// `g.waiting`: the sudogs of the channel operation that the goroutine waits in.
+    pub g_waiting: u32,
+    /// `sudog.c`: the channel.
+    pub sudog_c: u32,
     /// `hchan.qcount` (8 bytes).
     pub hchan_qcount: u32,
     /// `hchan.dataqsiz` (8 bytes).
     pub hchan_dataqsiz: u32,
+    /// Wait reasons, a bit each by index, of operations on one channel: send and receive, no select.
+    pub chan_reasons: u64,
 }
 
 /// Per-CPU counters, one entry a CPU, all monotonic since load.
@@ -344,6 +350,8 @@ pub struct ReadyRecord {
     pub header: Header,
     /// goid of the goroutine that was made runnable.
     pub woken: u64,
+    /// Address of the hchan that it waited on; 0 unless it waited in an operation on one channel.
+    pub chan: u64,
 }
 
 /// The acting goroutine created another one.
@@ -376,10 +384,10 @@ const _: () = {
     assert!(size_of::<SelectRecord>() == 64);
     assert!(size_of::<SelectMoreRecord>() == 64);
     assert!(size_of::<ParkRecord>() == 40);
-    assert!(size_of::<ReadyRecord>() == 40);
+    assert!(size_of::<ReadyRecord>() == 48);
     assert!(size_of::<CreateRecord>() == 64);
     assert!(size_of::<ExitRecord>() == 32);
-    assert!(size_of::<TargetConfig>() == 40);
+    assert!(size_of::<TargetConfig>() == 56);
     assert!(size_of::<CpuCounters>() == 16 + 8 * HOOK_COUNT);
     assert!(offset_of!(Header, kind) == 22);
     let mut index = 0;
@@ -402,7 +410,10 @@ impl TargetConfig {
         g_startpc: 0,
         g_waitreason: 0,
         m_curg: 0,
+        g_waiting: 0,
+        sudog_c: 0,
         hchan_qcount: 0,
         hchan_dataqsiz: 0,
+        chan_reasons: 0,
     };
 }

@@ -59,6 +59,20 @@ impl Target {
         }
     }
 
+    /// The channel that the g at this address waits on, for this reason: the one of its sudog. 0 for
+    /// a select, which has several, and for whatever is no channel operation. To be asked before the
+    /// goroutine runs again, which takes its sudogs away.
+    #[inline(always)]
+    pub fn waited_channel(self, memory: &mut Memory, g: u64, reason: u8) -> u64 {
+        if reason >= 64 || self.config.chan_reasons >> reason & 1 == 0 {
+            return 0;
+        }
+        match memory.word(g, self.config.g_waiting) {
+            0 => 0,
+            sudog => memory.word(sudog, self.config.sudog_c),
+        }
+    }
+
     /// goid of the goroutine that created the new g at this address, as the new g itself says (Go
     /// 1.21 and later); `None` where the runtime does not record it.
     #[inline(always)]

@@ -34,6 +34,7 @@ pub fn ready(hit: Hit<'_>) {
     let gp = registers.arg0();
     let woken = target.goid(&mut memory, gp);
     let reason = memory.byte(gp, target.config.g_waitreason);
+    let chan = target.waited_channel(&mut memory, gp, reason);
     let goid = target.current_goid(&mut memory, registers.g());
     let event = Event {
         kind: Kind::Ready,
@@ -41,5 +42,9 @@ pub fn ready(hit: Hit<'_>) {
         flags: memory.flags(Kind::Ready),
         aux: u32::from(reason),
     };
-    hit.emit(event, |header| ReadyRecord { header, woken });
+    hit.emit(event, |header| ReadyRecord {
+        header,
+        woken,
+        chan,
+    });
 }

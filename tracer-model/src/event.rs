@@ -59,6 +59,8 @@ pub enum EventKind {
         woken: Goid,
         /// From which wait.
         reason: WaitReason,
+        /// On what it waited, if the event tells: the channel of a plain operation.
+        object: Option<WaitObject>,
     },
     /// The actor created `child`.
     Create {

@@ -329,6 +329,10 @@ impl Machine {
             EventKind::Ready {
                 woken,
                 reason: parked.reason,
+                object: match parked.objects[..] {
+                    [object] => Some(object),
+                    _ => None,
+                },
             },
         );
     }

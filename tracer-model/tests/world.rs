@@ -5,8 +5,8 @@ mod support;
 use support::{channels, goid, goroutines, lines, run};
 use tracer_model::ids::{Goid, Ktime, Pc};
 use tracer_model::snapshot::State;
-use tracer_model::wait::{Direction, WaitKind, WaitReason};
-use tracer_model::world::{AnomalyKind, Limits, World};
+use tracer_model::wait::{Direction, WaitKind, WaitObject, WaitReason};
+use tracer_model::world::{AnomalyKind, Limits, Waker, World};
 
 #[track_caller]
 fn check(script: &str, state: &str) {
@@ -355,8 +355,77 @@ fn blocked_time_is_of_ended_waits() {
     assert_eq!(channel.side(Direction::Receive).blocked_nanos, 0);
     let waker = world.goroutine(goid("g1")).and_then(|g| g.last_waker());
     assert_eq!(
-        waker.map(|waker| (waker.goid, waker.at)),
-        Some((goid("g2"), Ktime(90)))
+        waker,
+        Some(Waker {
+            goid: goid("g2"),
+            at: Ktime(90),
+            reason: WaitReason::ChanReceive,
+            object: Some(WaitObject::Chan {
+                chan: support::chan_addr("c1"),
+                direction: Direction::Receive,
+            }),
+        })
+    );
+}
+
+#[test]
+fn without_parks_a_state_is_not_known_between_a_wake_up_and_a_read() {
+    let check = |script: &str, state: &str| {
+        let mut world = World::new().without_parks();
+        run(&mut world, script);
+        assert_eq!(goroutines(&world), lines(state), "after:\n{script}");
+        assert_eq!(world.totals().anomalies.total(), 0, "after:\n{script}");
+        world
+    };
+    check(
+        "snapshot 5..6
+         | 5 g1 waiting send:c1
+         | 5 g3 waiting recv:c2",
+        "g1 waiting [chan send] c1<
+         g3 waiting [chan receive] c2>",
+    );
+    // Who wakes runs, who is woken can run, and how long that lasts nobody says.
+    let woken = "snapshot 5..6
+         | 5 g1 waiting send:c1
+         | 5 g3 waiting recv:c2
+         20 g2 ready g1 send:c1\n";
+    let world = check(
+        woken,
+        "g1 runnable since 20 unknown
+         g2 running since 20 unknown
+         g3 waiting [chan receive] c2>",
+    );
+    assert_eq!(world.census().unknown, 2);
+    // It ran and parked in between, unseen, which is nothing strange.
+    let world = check(
+        &format!(
+            "{woken} 30 g2 ready g1 recv:c1
+             31 g1 ready g2 select
+             32 g1 ready g2 recv:c1"
+        ),
+        "g1 running since 31 unknown
+         g2 runnable since 32 unknown
+         g3 waiting [chan receive] c2>",
+    );
+    let totals = world.totals();
+    assert_eq!(totals.wakeups_from[&WaitReason::ChanReceive], 2);
+    assert_eq!(totals.wakeups_from[&WaitReason::ChanSend], 1);
+    assert_eq!(totals.wakeups_from[&WaitReason::Select], 1);
+    let channel = world.channel_at(support::chan_addr("c1")).expect("used");
+    let wakeups = |direction| channel.side(direction).wakeups;
+    assert_eq!(wakeups(Direction::Send), 1);
+    assert_eq!(wakeups(Direction::Receive), 2);
+    // A read says what is.
+    check(
+        &format!(
+            "{woken} snapshot 40..41
+             | 40 g1 running
+             | 40 g2 waiting mutex:s1
+             | 40 g3 waiting recv:c2"
+        ),
+        "g1 running
+         g2 waiting [sync.Mutex.Lock] s1
+         g3 waiting [chan receive] c2>",
     );
 }
 

@@ -320,6 +320,8 @@ impl From<Sort> for SortBy {
 pub(crate) enum Level {
     /// No probe: the target's memory is read once an interval
     Observe,
+    /// Who wakes whom, from which wait and on which channel; states by reading memory
+    Wake,
     /// Goroutines that block, are woken, created and exit
     Park,
     /// Every channel operation and select as well
@@ -330,6 +332,7 @@ impl Level {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Level::Observe => "observe",
+            Level::Wake => "wake",
             Level::Park => "park",
             Level::Full => "full",
         }

@@ -46,6 +46,23 @@ impl WaitDecoder {
         self.binary.wait_reasons().get(index)
     }
 
+    /// The reasons of plain operations on one channel, a bit each by index; no index of such a reason
+    /// is beyond 63 in Go 1.19 to 1.27.
+    pub fn channel_reasons(&self) -> u64 {
+        let reasons = self.binary.wait_reasons().iter().take(64).enumerate();
+        reasons
+            .filter(|&(_, reason)| direction(reason).is_some())
+            .fold(0, |mask, (index, _)| mask | 1 << index)
+    }
+
+    /// What a goroutine waited on for this reason, by the channel of its sudog.
+    pub fn channel_object(&self, reason: WaitReason, chan: u64) -> Option<WaitObject> {
+        Some(WaitObject::Chan {
+            chan: (chan != 0).then_some(ChanAddr(chan))?,
+            direction: direction(reason)?,
+        })
+    }
+
     /// What a goroutine is about to wait on, by the `lock` argument of `runtime.gopark`. `None`
     /// where that does not tell: a select's cases and a semaphore's address are not in it.
     ///

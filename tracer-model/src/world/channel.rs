@@ -57,6 +57,8 @@ pub struct Side {
     pub select_cases: u64,
     /// How often a goroutine parked in a plain operation on this side.
     pub parks: u64,
+    /// How often a goroutine was made runnable that was parked in a plain operation on this side.
+    pub wakeups: u64,
     /// Nanoseconds that goroutines spent parked in plain operations, once the wait has ended. What
     /// a select waits for is not attributed to one of its channels.
     pub blocked_nanos: u64,

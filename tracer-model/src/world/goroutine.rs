@@ -45,6 +45,8 @@ pub struct Waker {
     pub at: Ktime,
     /// From which wait.
     pub reason: WaitReason,
+    /// On what it waited, if that was seen.
+    pub object: Option<WaitObject>,
 }
 
 /// A wait as the world knows it.
@@ -251,13 +253,14 @@ impl Entry {
         effect
     }
 
-    /// The goroutine was made runnable.
+    /// The goroutine was made runnable. If parks make no events, it may have run and parked unseen
+    /// since it was last heard of.
     pub(super) fn ready(
         &mut self,
         at: Ktime,
-        waker: Goid,
-        reason: WaitReason,
+        waker: Waker,
         lost_at: Option<Ktime>,
+        parks_seen: bool,
     ) -> Effect {
         self.counters.wakeups += 1;
         if at < self.told.at {
@@ -266,22 +269,18 @@ impl Entry {
         let gap = lost_at.is_some_and(|lost| lost > self.told.since);
         let anomaly = match self.told.phase {
             Phase::Untold => None,
-            _ if gap => None,
+            _ if gap || !parks_seen => None,
             Phase::Running | Phase::Selecting => Some(AnomalyKind::ReadyWithoutPark),
             Phase::Runnable => Some(AnomalyKind::ReadyTwice),
             Phase::Waiting(parked) => {
-                (parked.kind() != reason.kind()).then_some(AnomalyKind::ReasonChanged)
+                (parked.kind() != waker.reason.kind()).then_some(AnomalyKind::ReasonChanged)
             }
         };
         let ended = self.end_wait(at, lost_at);
         self.told.phase = Phase::Runnable;
         self.told.since = at;
         self.told.at = at;
-        self.last_waker = Some(Waker {
-            goid: waker,
-            at,
-            reason,
-        });
+        self.last_waker = Some(waker);
         Effect { ended, anomaly }
     }
 
@@ -408,11 +407,20 @@ impl Effect {
 pub struct Goroutine<'w> {
     entry: &'w Entry,
     lost_at: Option<Ktime>,
+    parks_seen: bool,
 }
 
 impl<'w> Goroutine<'w> {
-    pub(super) const fn new(entry: &'w Entry, lost_at: Option<Ktime>) -> Goroutine<'w> {
-        Goroutine { entry, lost_at }
+    pub(super) const fn new(
+        entry: &'w Entry,
+        lost_at: Option<Ktime>,
+        parks_seen: bool,
+    ) -> Goroutine<'w> {
+        Goroutine {
+            entry,
+            lost_at,
+            parks_seen,
+        }
     }
 
     /// Its id.
@@ -479,8 +487,15 @@ impl<'w> Goroutine<'w> {
     }
 
     /// If its state may have changed unseen since it was last known: the time up to which records
-    /// were lost. A newer event or observation heals it.
+    /// were lost; where parks make no events, that of the last event, since what happened after it
+    /// nobody said. A newer observation heals it, and so does a newer event after a loss.
     pub fn unknown_since(self) -> Option<Ktime> {
+        if !self.parks_seen
+            && self.seen().is_none()
+            && let Some(told) = self.last_event()
+        {
+            return Some(told);
+        }
         let doubted = self.lost_at.max(Some(self.entry.doubted))?;
         (self.entry.known_at() < doubted).then_some(doubted)
     }

@@ -55,6 +55,7 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct World {
     limits: Limits,
+    parks_seen: bool,
     goroutines: FxHashMap<Goid, Entry>,
     channels: FxHashMap<ChanAddr, Channel>,
     next_chan: u32,
@@ -89,6 +90,7 @@ impl World {
     pub fn with_limits(limits: Limits) -> World {
         World {
             limits,
+            parks_seen: true,
             goroutines: FxHashMap::default(),
             channels: FxHashMap::default(),
             next_chan: 0,
@@ -103,6 +105,15 @@ impl World {
             complete_at: None,
             now: Ktime(0),
         }
+    }
+
+    /// The same world, told that goroutines park without an event: its events are wake-ups alone. So
+    /// between an event and the next observation a goroutine's state is not known
+    /// ([`Goroutine::unknown_since`]), and a wake-up without a park is nothing strange.
+    #[must_use]
+    pub fn without_parks(mut self) -> World {
+        self.parks_seen = false;
+        self
     }
 
     /// Applies one event. Events should come in the order of their time; one that does not still
@@ -162,14 +173,33 @@ impl World {
                     channel.side_mut(direction).parks += 1;
                 }
             }
-            EventKind::Ready { woken, reason } => {
+            EventKind::Ready {
+                woken,
+                reason,
+                object,
+            } => {
+                *self.totals.wakeups_from.entry(*reason).or_insert(0) += 1;
                 self.totals.wakeups += 1;
                 if actor.0 == 0 {
                     self.totals.wakeups_by_runtime += 1;
                 }
                 self.update(actor, at, |entry| entry.wake(at, lost_at));
                 self.expect_goroutine(*woken, at);
-                self.update(*woken, at, |entry| entry.ready(at, actor, *reason, lost_at));
+                let waker = Waker {
+                    goid: actor,
+                    at,
+                    reason: *reason,
+                    object: *object,
+                };
+                let parks_seen = self.parks_seen;
+                self.update(*woken, at, |entry| {
+                    entry.ready(at, waker, lost_at, parks_seen)
+                });
+                if let Some(WaitObject::Chan { chan, direction }) = *object {
+                    let channel = self.channel_entry(chan, at);
+                    channel.touch(at);
+                    channel.side_mut(direction).wakeups += 1;
+                }
             }
             EventKind::Create {
                 child,

@@ -89,14 +89,14 @@ impl World {
     /// One goroutine; `None` if it is not known or gone.
     pub fn goroutine(&self, goid: Goid) -> Option<Goroutine<'_>> {
         let entry = self.goroutines.get(&goid)?;
-        Some(Goroutine::new(entry, self.lost_at))
+        Some(Goroutine::new(entry, self.lost_at, self.parks_seen))
     }
 
     /// All living goroutines, in no order.
     pub fn goroutines(&self) -> impl ExactSizeIterator<Item = Goroutine<'_>> {
         self.goroutines
             .values()
-            .map(|entry| Goroutine::new(entry, self.lost_at))
+            .map(|entry| Goroutine::new(entry, self.lost_at, self.parks_seen))
     }
 
     /// Goroutines whose state is not known since records were lost, in no order.

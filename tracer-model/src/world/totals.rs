@@ -27,6 +27,8 @@ pub struct Totals {
     pub parks: FxHashMap<WaitReason, u64>,
     /// Goroutines made runnable after a wait, by whomever.
     pub wakeups: u64,
+    /// Of these, by the reason of the wait.
+    pub wakeups_from: FxHashMap<WaitReason, u64>,
     /// Of these, by the runtime itself: timers, the network poller.
     pub wakeups_by_runtime: u64,
     /// Goroutines created.

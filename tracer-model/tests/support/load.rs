@@ -101,7 +101,15 @@ impl Load {
     }
 
     fn ready(&mut self, waker: Goid, woken: Goid, reason: WaitReason) {
-        self.push(waker, EventKind::Ready { woken, reason });
+        let object = None;
+        self.push(
+            waker,
+            EventKind::Ready {
+                woken,
+                reason,
+                object,
+            },
+        );
     }
 
     fn push(&mut self, actor: Goid, kind: EventKind) {

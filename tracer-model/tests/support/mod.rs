@@ -127,10 +127,14 @@ pub(crate) fn event(line: &str) -> Event {
             let (reason, object) = wait(what);
             EventKind::Park { reason, object }
         }
-        ("ready", [woken, what]) => EventKind::Ready {
-            woken: goid(woken),
-            reason: wait(what).0,
-        },
+        ("ready", [woken, what]) => {
+            let (reason, object) = wait(what);
+            EventKind::Ready {
+                woken: goid(woken),
+                reason,
+                object: object.filter(|object| matches!(object, WaitObject::Chan { .. })),
+            }
+        }
         ("create", [child]) => EventKind::Create {
             child: goid(child),
             gaddr: GAddr(0xc000 + goid(child).0),

@@ -53,7 +53,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
     }
     let mut source = match args.level {
         Level::Observe => None,
-        Level::Park | Level::Full => {
+        Level::Wake | Level::Park | Level::Full => {
             host.check_probes()?;
             let settings = Settings {
                 ring_bytes: args.ring << 20,
@@ -173,6 +173,7 @@ impl Session {
             clock,
             self.args.interval,
             source,
+            probes::world(self.args.level),
             Wiring {
                 inputs: pipeline_inputs,
                 outputs: pipeline_outputs,

@@ -83,7 +83,8 @@ pub(crate) struct Goroutines {
     pub(crate) total: usize,
     pub(crate) system: usize,
     pub(crate) by_state: BTreeMap<&'static str, usize>,
-    /// Goroutines whose state is not known since events were lost.
+    /// Goroutines whose state is not known: since events were lost, or since the last event of a
+    /// level at which parks make none.
     pub(crate) unknown: usize,
 }
 
@@ -98,6 +99,8 @@ pub(crate) struct Totals {
     pub(crate) parks: BTreeMap<String, u64>,
     pub(crate) wakeups: u64,
     pub(crate) wakeups_by_runtime: u64,
+    /// Wake-ups by the reason of the wait that they ended.
+    pub(crate) wakeups_from: BTreeMap<String, u64>,
     pub(crate) created: u64,
     pub(crate) exited: u64,
     /// Transitions that the model holds impossible.
@@ -173,6 +176,9 @@ pub(crate) struct Channel {
     pub(crate) closes: u64,
     pub(crate) parks_send: u64,
     pub(crate) parks_receive: u64,
+    /// Goroutines made runnable that had parked in a send.
+    pub(crate) wakeups_send: u64,
+    pub(crate) wakeups_receive: u64,
     pub(crate) max_len: u64,
     pub(crate) send_waiting: usize,
     pub(crate) recv_waiting: usize,
@@ -201,6 +207,19 @@ pub(crate) struct Goroutine {
     pub(crate) wakeups: u64,
     pub(crate) wakeups_made: u64,
     pub(crate) blocked_seconds: f64,
+    /// Who made it runnable last, if that was seen.
+    pub(crate) last_waker: Option<Waker>,
+}
+
+/// Who made a goroutine runnable.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Waker {
+    /// 0 is the runtime itself.
+    pub(crate) goid: Goid,
+    /// The reason of the wait that it ended.
+    pub(crate) wait_reason: String,
+    /// The channel that was waited on, if it was one.
+    pub(crate) channel: Option<String>,
 }
 
 /// The last line.

@@ -99,7 +99,7 @@ impl Scrape {
         }
         let unknown = self.gauges(
             "gotrace_goroutines_unknown",
-            "Goroutines whose state is not known since events were lost.",
+            "Goroutines whose state is not known: since a loss, or where parks are not traced.",
             &[],
         )?;
         unknown
@@ -136,6 +136,14 @@ impl Scrape {
             "Goroutines made runnable by another one or by the runtime.",
             totals.wakeups,
         )?;
+        let wakeups = self.counters(
+            "gotrace_wakeups_by_reason_total",
+            "Goroutines made runnable, by the reason of the wait that this ended.",
+            &["reason"],
+        )?;
+        for (reason, count) in &totals.wakeups_from {
+            wakeups.with_label_values(&[reason.as_str()]).inc_by(*count);
+        }
         self.counter(
             "gotrace_goroutines_created_total",
             "Goroutines created since attach.",

@@ -99,7 +99,7 @@ pub(crate) fn summary(summary: &Summary) -> String {
             "; {}",
             styled(
                 NOTICE,
-                format!("{} not known since a loss", goroutines.unknown)
+                format!("{} not known since their last event", goroutines.unknown)
             )
         );
     }

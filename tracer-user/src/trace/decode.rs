@@ -16,6 +16,8 @@ pub(crate) trait Meaning: Send + 'static {
     fn reason(&self, index: u8) -> WaitReason;
     /// What gopark's `lock` argument says about the object, for this reason.
     fn object(&self, reason: WaitReason, lock: u64) -> Option<WaitObject>;
+    /// What a goroutine waited on, for this reason, by the channel of its sudog.
+    fn channel(&self, reason: WaitReason, chan: u64) -> Option<WaitObject>;
 }
 
 impl Meaning for WaitDecoder {
@@ -25,6 +27,10 @@ impl Meaning for WaitDecoder {
 
     fn object(&self, reason: WaitReason, lock: u64) -> Option<WaitObject> {
         self.park_object(reason, lock)
+    }
+
+    fn channel(&self, reason: WaitReason, chan: u64) -> Option<WaitObject> {
+        self.channel_object(reason, chan)
     }
 }
 
@@ -200,9 +206,12 @@ impl<M: Meaning> Decoder<M> {
             }
             Kind::Ready => {
                 let reason = self.reason(head);
+                let woken = Goid(body.get_u64_le());
+                let object = self.meaning.channel(reason, body.get_u64_le());
                 emit(event(EventKind::Ready {
-                    woken: Goid(body.get_u64_le()),
+                    woken,
                     reason,
+                    object,
                 }));
             }
             Kind::Create => {
@@ -268,6 +277,13 @@ mod tests {
         fn object(&self, reason: WaitReason, lock: u64) -> Option<WaitObject> {
             (reason == WaitReason::ChanReceive).then_some(WaitObject::Chan {
                 chan: ChanAddr(lock - 104),
+                direction: Direction::Receive,
+            })
+        }
+
+        fn channel(&self, reason: WaitReason, chan: u64) -> Option<WaitObject> {
+            (reason == WaitReason::ChanReceive && chan != 0).then_some(WaitObject::Chan {
+                chan: ChanAddr(chan),
                 direction: Direction::Receive,
             })
         }
@@ -358,10 +374,22 @@ mod tests {
                 },
             ),
             (
-                record(Kind::Ready, 0, 99, &[8]),
+                record(Kind::Ready, 0, 99, &[8, 0]),
                 EventKind::Ready {
                     woken: Goid(8),
                     reason: WaitReason::Unknown(99),
+                    object: None,
+                },
+            ),
+            (
+                record(Kind::Ready, 0, 14, &[8, 0xc0]),
+                EventKind::Ready {
+                    woken: Goid(8),
+                    reason: WaitReason::ChanReceive,
+                    object: Some(WaitObject::Chan {
+                        chan: ChanAddr(0xc0),
+                        direction: Direction::Receive,
+                    }),
                 },
             ),
             (

@@ -8,8 +8,8 @@ use std::time::Instant;
 use tracer_model::ids::{Ktime, Pc};
 use tracer_model::snapshot::{self, Descriptor, Snapshot, StackId, State, Waiter};
 use tracer_model::symbol::Symbolizer;
-use tracer_model::wait::{Direction, Wait, WaitKind};
-use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, World};
+use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
+use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, Waker, World};
 
 use super::probes::HIT_COST_NANOS;
 use crate::document::run::{self, Goroutines, LongWait, Rates, Summary, Totals};
@@ -72,13 +72,10 @@ pub(super) fn totals(world: &World) -> Totals {
         receives: totals.receives,
         closes: totals.closes,
         selects: totals.selects,
-        parks: totals
-            .parks
-            .iter()
-            .map(|(reason, count)| (reason.to_string(), *count))
-            .collect(),
+        parks: by_reason(&totals.parks),
         wakeups: totals.wakeups,
         wakeups_by_runtime: totals.wakeups_by_runtime,
+        wakeups_from: by_reason(&totals.wakeups_from),
         created: totals.created,
         exited: totals.exited,
         anomalies: totals
@@ -87,6 +84,26 @@ pub(super) fn totals(world: &World) -> Totals {
             .filter(|(_, count)| *count > 0)
             .map(|(kind, count)| (kind.name(), count))
             .collect(),
+    }
+}
+
+fn by_reason<'a>(
+    counts: impl IntoIterator<Item = (&'a WaitReason, &'a u64)>,
+) -> BTreeMap<String, u64> {
+    counts
+        .into_iter()
+        .map(|(reason, count)| (reason.to_string(), *count))
+        .collect()
+}
+
+fn last_waker(waker: Waker) -> run::Waker {
+    run::Waker {
+        goid: waker.goid,
+        wait_reason: waker.reason.to_string(),
+        channel: match waker.object {
+            Some(WaitObject::Chan { chan, .. }) => Some(chan.to_string()),
+            _ => None,
+        },
     }
 }
 
@@ -110,6 +127,7 @@ pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
                         .map(|kind| counters.blocked_nanos(*kind))
                         .sum(),
                 ),
+                last_waker: goroutine.last_waker().map(last_waker),
             }
         })
         .collect();
@@ -267,6 +285,8 @@ fn channel_entry(channel: &Channel, queue: Option<&Queue<'_>>) -> run::Channel {
         closes: channel.closes(),
         parks_send: send.parks,
         parks_receive: receive.parks,
+        wakeups_send: send.wakeups,
+        wakeups_receive: receive.wakeups,
         max_len: channel.max_len(),
         send_waiting: queue.map_or(0, |queue| queue.send.len()),
         recv_waiting: queue.map_or(0, |queue| queue.receive.len()),

@@ -189,8 +189,14 @@ pub(crate) struct Wiring {
 }
 
 impl Pipeline {
+    /// `world` is empty yet, and knows what the level's events tell.
+    ///
     /// # Errors
     /// The target has ended already.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, given once"
+    )]
     pub(crate) fn new(
         target: &Target,
         meaning: WaitDecoder,
@@ -198,6 +204,7 @@ impl Pipeline {
         clock: WallClock,
         interval: Duration,
         source: Option<Source>,
+        world: World,
         wiring: Wiring,
     ) -> Result<Pipeline, Failure> {
         let gone = |cause: String| {
@@ -227,7 +234,7 @@ impl Pipeline {
                 newest: Ktime(0),
                 unknown_records: 0,
             },
-            world: World::new(),
+            world,
             detector: Detector::default(),
             findings: FindingLog::default(),
             last_memory: None,

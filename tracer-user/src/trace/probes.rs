@@ -1,7 +1,11 @@
 //! Which hooks a level takes, and what the probes need to know of a target.
 
+use std::sync::Arc;
 use tracer_common::{ABSENT, Hook, TargetConfig};
+
 use tracer_golang::binary::{GoBinary, HookSite, SiteError};
+use tracer_golang::process::WaitDecoder;
+use tracer_model::world::World;
 
 use super::kernel::Probe;
 use crate::cli::Level;
@@ -15,8 +19,17 @@ pub(crate) const HIT_COST_NANOS: u64 = 1_000;
 pub(crate) const fn hooks(level: Level) -> &'static [Hook] {
     match level {
         Level::Observe => &[],
+        Level::Wake => &[Hook::Ready],
         Level::Park => &[Hook::Park, Hook::Ready, Hook::Create, Hook::Exit],
         Level::Full => &Hook::ALL,
+    }
+}
+
+/// The world that the events of a level make.
+pub(crate) fn world(level: Level) -> World {
+    match level {
+        Level::Wake => World::new().without_parks(),
+        Level::Observe | Level::Park | Level::Full => World::new(),
     }
 }
 
@@ -76,7 +89,7 @@ pub(crate) fn probes(sites: &[HookSite]) -> Vec<Probe> {
 }
 
 /// The offsets that the probes need.
-pub(crate) fn config(binary: &GoBinary, tgid: u32) -> TargetConfig {
+pub(crate) fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
     let layout = binary.layout();
     TargetConfig {
         tgid,
@@ -87,7 +100,10 @@ pub(crate) fn config(binary: &GoBinary, tgid: u32) -> TargetConfig {
         g_startpc: layout.g.startpc,
         g_waitreason: layout.g.waitreason,
         m_curg: layout.m.curg,
+        g_waiting: layout.g.waiting,
+        sudog_c: layout.sudog.c,
         hchan_qcount: layout.hchan.qcount,
         hchan_dataqsiz: layout.hchan.dataqsiz,
+        chan_reasons: WaitDecoder::new(Arc::clone(binary)).channel_reasons(),
     }
 }
