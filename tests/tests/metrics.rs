@@ -110,6 +110,37 @@ fn health_and_documents() {
             .any(|finding| finding["kind"] == "deadlock")
             .then_some(())
     });
+    // The API lists as the command line does.
+    let blocked = document(
+        "goroutines?with=state+waiting&with=user&limit=2",
+        "gotrace.goroutines/1",
+    );
+    let blocked = blocked["goroutines"].as_array().expect("a list");
+    assert_eq!(blocked.len(), 2);
+    assert!(
+        blocked
+            .iter()
+            .all(|goroutine| goroutine["state"] == "waiting"),
+        "{blocked:#?}"
+    );
+    let groups = document("goroutines?group=reason", "gotrace.groups/1");
+    assert!(
+        groups["groups"]
+            .as_array()
+            .is_some_and(|groups| groups.len() > 1),
+        "{groups:#}"
+    );
+    let one = document("channels?sort=fill&limit=1", "gotrace.channels/1");
+    assert_eq!(one["channels"].as_array().map(Vec::len), Some(1), "{one:#}");
+    for wrong in [
+        "goroutines?with=colour",
+        "channels?group=state",
+        "goroutines?sort=fill",
+    ] {
+        let (status, text) = http::get(&format!("{server}/api/v1/{wrong}"));
+        assert_eq!(status, 400, "{wrong}: {text}");
+        assert!(text.contains("error"), "{wrong}: {text}");
+    }
     let (status, _) = http::get(&format!("{server}/no-such-page"));
     assert_eq!(status, 404);
 

@@ -93,6 +93,33 @@ fn alike_goroutines_are_shown_once() {
         "3",
     ]);
     assert!(limited.contains("and 10 goroutines more"), "{limited}");
+    let groups = document(
+        &[
+            "goroutines",
+            "--pid",
+            &pid,
+            "--with",
+            "user",
+            "--group",
+            "userloc",
+        ],
+        "gotrace.groups/1",
+    );
+    let first = &groups["groups"][0];
+    assert_eq!(first["count"], PARKED, "{groups:#}");
+    assert!(
+        first["label"].to_string().contains("main.parked"),
+        "{groups:#}"
+    );
+    assert_eq!(first["goids"].as_array().map(Vec::len), Some(PARKED));
+    assert_eq!(
+        first["examples"][0]["goid"], first["goids"][0],
+        "{groups:#}"
+    );
+    assert_eq!(
+        first["examples"][0]["wait_reason"], "chan receive",
+        "{groups:#}"
+    );
     target.end_unharmed();
 }
 

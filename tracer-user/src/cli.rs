@@ -6,9 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use jiff::SignedDuration;
 use tracer_model::ids::ChanAddr;
-use tracer_model::query::{Criterion, Filter, GroupBy, SortBy};
+use tracer_model::query::{Criterion, Filter};
+
+use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
 
 /// A continuous, non-stop tracer for Go programs.
 ///
@@ -276,45 +277,6 @@ pub(crate) struct DeadlocksArgs {
     pub(crate) format: Format,
 }
 
-/// How a list is grouped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Grouping {
-    None,
-    By(GroupBy),
-}
-
-/// The order of a list of channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ChannelSort {
-    /// Most buffered values first, then most goroutines waiting
-    Fill,
-    /// Most goroutines waiting first
-    Waiting,
-    /// By address
-    Address,
-}
-
-/// The order of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Sort {
-    /// Smallest id first
-    Goid,
-    /// Longest wait first
-    Waiting,
-    /// By state, then wait reason
-    State,
-}
-
-impl From<Sort> for SortBy {
-    fn from(sort: Sort) -> SortBy {
-        match sort {
-            Sort::Goid => SortBy::Goid,
-            Sort::Waiting => SortBy::Waiting,
-            Sort::State => SortBy::State,
-        }
-    }
-}
-
 /// How much is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Level {
@@ -365,45 +327,6 @@ impl FromStr for Listen {
             "expected an address and a port, such as 127.0.0.1:9477, or `off`".to_owned()
         })
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a time such as 500ms, 30s or 5m".to_owned())?;
-    match Duration::try_from(parsed) {
-        Ok(time) if time >= Duration::from_millis(10) => Ok(time),
-        _ => Err("a time of at least 10ms is needed".to_owned()),
-    }
-}
-
-fn criterion(text: &str) -> Result<Criterion, String> {
-    let (name, argument) = match text.split_once([' ', '=']) {
-        Some((name, argument)) => (name, Some(argument.trim())),
-        None => (text, None),
-    };
-    let nanos = |time: &str| u64::try_from(duration(time).ok()?.as_nanos()).ok();
-    Criterion::parse(name, argument, nanos).map_err(|error| error.to_string())
-}
-
-fn group_by(text: &str) -> Result<Grouping, String> {
-    Ok(Grouping::By(
-        match text.split_once([' ', '=']).unwrap_or((text, "")) {
-            ("none", "") => return Ok(Grouping::None),
-            ("stack", "") => GroupBy::Stack,
-            ("state", "") => GroupBy::State,
-            ("reason", "") => GroupBy::Reason,
-            ("curloc", "") => GroupBy::Current,
-            ("userloc", "") => GroupBy::User,
-            ("goloc", "") => GroupBy::Go,
-            ("startloc", "") => GroupBy::Start,
-            ("chan", "") => GroupBy::Chan,
-            ("label", key) if !key.is_empty() => GroupBy::Label(key.to_owned()),
-            _ => {
-                return Err("expected stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan or none".to_owned());
-            }
-        },
-    ))
 }
 
 fn chan_addr(text: &str) -> Result<ChanAddr, String> {

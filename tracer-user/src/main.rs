@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod document;
 mod failure;
+mod listing;
 mod open_files;
 mod rendered;
 mod saved;

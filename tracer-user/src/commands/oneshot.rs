@@ -1,6 +1,5 @@
 //! Commands that look once, at a process' memory or at a saved snapshot, and place no probe.
 
-use std::cmp::Reverse;
 use std::io::Write as _;
 
 use serde::Serialize;
@@ -8,18 +7,19 @@ use tracer_golang::process::value::Limits;
 use tracer_golang::process::{ChannelScope, ReadOptions};
 use tracer_model::detect::Detector;
 use tracer_model::ids::{ChanAddr, Goid};
-use tracer_model::query::{Criterion, Filter, GroupBy, Index};
+use tracer_model::query::{Criterion, GroupBy, group};
 use tracer_model::snapshot::{Channel, Snapshot};
 
 use super::Verdict;
 use super::source::Source;
 use crate::cli::{
-    ChannelArgs, ChannelSort, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, Grouping,
-    SnapshotArgs, StackArgs, ValuesArgs,
+    ChannelArgs, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, SnapshotArgs, StackArgs,
+    ValuesArgs,
 };
 use crate::document::goroutines::Style;
 use crate::document::{self, SnapshotInfo};
 use crate::failure::Failure;
+use crate::listing::{self, Grouping};
 use crate::saved::Saved;
 use crate::text;
 
@@ -48,9 +48,21 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
     {
         filter.with.push(Criterion::User);
     }
-    let mut chosen = choose(&snapshot, &filter, &source);
+    let mut chosen = listing::choose(&snapshot, &filter, source.symbols());
     tracer_model::query::SortBy::from(args.sort).sort(&snapshot.goroutines, &mut chosen);
     match args.format {
+        Format::Json if let Some(Grouping::By(by)) = &args.group => {
+            let mut groups = group(&snapshot, chosen, by, source.symbols());
+            groups.truncate(args.limit.unwrap_or(usize::MAX));
+            print_json(&document::groups::Document::new(
+                source.info(),
+                &snapshot,
+                &groups,
+                source.symbols(),
+                source.clock(),
+                Style::Pretty,
+            ))?;
+        }
         Format::Json => {
             let limit = args.limit.unwrap_or(usize::MAX);
             let list = chosen
@@ -153,23 +165,8 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
         snapshot.channels.retain(Channel::is_in_use);
     }
     let filter = args.list.filter();
-    if !filter.with.is_empty() || !filter.without.is_empty() {
-        let chosen = choose(&snapshot, &filter, &source);
-        let goids: std::collections::HashSet<Goid> = chosen
-            .iter()
-            .filter_map(|index| snapshot.goroutines.get(*index))
-            .map(|goroutine| goroutine.goid)
-            .collect();
-        let concerns = |channel: &Channel| {
-            let waiters = channel.send_waiting.iter().chain(&channel.recv_waiting);
-            waiters
-                .map(|waiter| waiter.goid)
-                .chain(channel.users.iter().map(|user| user.goid))
-                .any(|goid| goids.contains(&goid))
-        };
-        snapshot.channels.retain(concerns);
-    }
-    sort_channels(&mut snapshot.channels, args.sort);
+    listing::choose_channels(&mut snapshot, &filter, source.symbols());
+    listing::sort_channels(&mut snapshot.channels, args.sort);
     snapshot.channels.truncate(args.limit.unwrap_or(usize::MAX));
     match args.format {
         Format::Json => print_json(&document::channels::Document::new(
@@ -299,25 +296,6 @@ pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
     } else {
         Verdict::Clean
     })
-}
-
-fn choose(snapshot: &Snapshot, filter: &Filter, source: &Source) -> Vec<usize> {
-    let index = Index::new(snapshot);
-    let mut chosen = Vec::new();
-    filter.bind(&index, source.symbols()).choose(&mut chosen);
-    chosen
-}
-
-fn sort_channels(channels: &mut [Channel], sort: ChannelSort) {
-    channels.sort_by_key(|channel| {
-        let waiting = channel.send_waiting.len() + channel.recv_waiting.len();
-        let (len, waiting) = (Reverse(channel.len), Reverse(waiting));
-        match sort {
-            ChannelSort::Fill => (len, waiting, channel.addr),
-            ChannelSort::Waiting => (Reverse(0), waiting, channel.addr),
-            ChannelSort::Address => (Reverse(0), Reverse(0), channel.addr),
-        }
-    });
 }
 
 fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> ReadOptions {

@@ -38,13 +38,15 @@ pub(crate) struct Document<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
     errors: &'a [String],
 }
 
-/// The goroutines, each made into its entry when it is written.
-struct Entries<'a, I> {
+/// Goroutines, each made into its entry when it is written.
+pub(crate) struct Entries<'a, I> {
     list: I,
     snapshot: &'a Snapshot,
     symbols: &'a dyn Symbolizer,
     clock: WallClock,
     style: Style,
+    /// Levels of indentation of an entry's fields.
+    level: usize,
     shared: RefCell<Shared>,
 }
 
@@ -91,9 +93,8 @@ struct StackFrame<'a> {
     inlined: bool,
 }
 
-/// Levels of indentation of an entry's fields, and of those of what it holds.
-const FIELD: usize = 3;
-const NESTED_FIELD: usize = 4;
+/// Levels of indentation of an entry's fields.
+const LEVEL: usize = 3;
 
 impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Document<'a, I> {
     /// The goroutines of `list`, which are of `snapshot`.
@@ -109,19 +110,34 @@ impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Document<'a, I> {
             schema: "gotrace.goroutines/1",
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
-            goroutines: Entries {
-                list,
-                snapshot,
-                symbols,
-                clock,
-                style,
-                shared: RefCell::new(Shared {
-                    stacks: Rendered::new(),
-                    sites: Rendered::new(),
-                    time: None,
-                }),
-            },
+            goroutines: Entries::new(list, snapshot, symbols, clock, style, LEVEL),
             errors: &snapshot.errors,
+        }
+    }
+}
+
+impl<'a, I> Entries<'a, I> {
+    /// The goroutines of `list`, which are of `snapshot`, with their fields indented by so many levels.
+    pub(crate) fn new(
+        list: I,
+        snapshot: &'a Snapshot,
+        symbols: &'a dyn Symbolizer,
+        clock: WallClock,
+        style: Style,
+        level: usize,
+    ) -> Self {
+        Self {
+            list,
+            snapshot,
+            symbols,
+            clock,
+            style,
+            level,
+            shared: RefCell::new(Shared {
+                stacks: Rendered::new(),
+                sites: Rendered::new(),
+                time: None,
+            }),
         }
     }
 }
@@ -163,9 +179,9 @@ impl<I> Entries<'_, I> {
             waiting_on: wait.map(|wait| WaitingOn::wait(wait, self.snapshot)),
             created_by: CreatedBy {
                 goid: goroutine.parent.map(|parent| parent.0),
-                site: site(goroutine.created_at, NESTED_FIELD),
+                site: site(goroutine.created_at, self.level + 1),
             },
-            start: site(goroutine.start, FIELD),
+            start: site(goroutine.start, self.level),
             waiting_since: since.map(|since| self.time(since, &mut shared.time)),
             waiting_seconds: since.map(|since| seconds(self.snapshot.finished.since(since))),
             labels: goroutine
@@ -206,7 +222,7 @@ impl<I> Entries<'_, I> {
                 })
             })
             .collect();
-        self.raw(&frames, FIELD)
+        self.raw(&frames, self.level)
     }
 
     /// The JSON of a value that stands in a field so many levels deep.

@@ -5,6 +5,7 @@
 pub(crate) mod channels;
 pub(crate) mod findings;
 pub(crate) mod goroutines;
+pub(crate) mod groups;
 pub(crate) mod run;
 mod time;
 

@@ -2,13 +2,14 @@
 //! the moment and never touches the target itself.
 
 mod metrics;
+mod query;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -17,11 +18,16 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracer_golang::process::Symbols;
+use tracer_model::query::{SortBy, group};
 
+use crate::document::goroutines::Style;
 use crate::document::run::Attached;
 use crate::document::{self, SnapshotInfo, WallClock};
+use crate::listing::{self, ChannelSort, Grouping, Sort};
 use crate::open_files;
 use crate::trace::pipeline::{Input, View};
+
+use query::Query;
 
 /// How long the pipeline may take to answer: it can be busy with a snapshot of a large target.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,6 +118,36 @@ impl IntoResponse for Unavailable {
     }
 }
 
+/// Why a list is not given.
+enum NoList {
+    Unavailable,
+    /// The request's query is wrong, and how.
+    Query(String),
+}
+
+impl From<Unavailable> for NoList {
+    fn from(_: Unavailable) -> NoList {
+        NoList::Unavailable
+    }
+}
+
+impl From<String> for NoList {
+    fn from(error: String) -> NoList {
+        NoList::Query(error)
+    }
+}
+
+impl IntoResponse for NoList {
+    fn into_response(self) -> Response {
+        match self {
+            NoList::Unavailable => Unavailable.into_response(),
+            NoList::Query(error) => {
+                (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
+            }
+        }
+    }
+}
+
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
     let view = shared.view().await?;
     match metrics::render(&view, &shared.attached) {
@@ -135,25 +171,60 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Unavaila
     Ok(Json(body).into_response())
 }
 
-async fn goroutines(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+async fn goroutines(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, NoList> {
+    let query = Query::parse(query.as_deref().unwrap_or_default())?;
+    let sort = query.sort()?.unwrap_or(Sort::Goid);
     let mut view = shared.view().await?;
     open_files::name(shared.attached.target.pid, &mut view.snapshot.descriptors);
-    let document = document::goroutines::Document::new(
-        &shared.attached.target,
-        &view.snapshot,
-        view.snapshot.goroutines.iter(),
-        &shared.symbols,
-        shared.clock,
-        document::goroutines::Style::Compact,
-    );
+    let snapshot = &view.snapshot;
+    let mut chosen = listing::choose(snapshot, &query.filter, &shared.symbols);
+    SortBy::from(sort).sort(&snapshot.goroutines, &mut chosen);
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let (target, symbols, clock) = (&shared.attached.target, &shared.symbols, shared.clock);
+    if let Some(Grouping::By(by)) = &query.group {
+        let mut groups = group(snapshot, chosen, by, symbols);
+        groups.truncate(limit);
+        let document = document::groups::Document::new(
+            target,
+            snapshot,
+            &groups,
+            symbols,
+            clock,
+            Style::Compact,
+        );
+        return Ok(Json(document).into_response());
+    }
+    let list = chosen
+        .iter()
+        .take(limit)
+        .filter_map(|index| snapshot.goroutines.get(*index));
+    let document =
+        document::goroutines::Document::new(target, snapshot, list, symbols, clock, Style::Compact);
     Ok(Json(document).into_response())
 }
 
-async fn channels(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
+async fn channels(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, NoList> {
+    let query = Query::parse(query.as_deref().unwrap_or_default())?;
+    let sort = query.sort()?.unwrap_or(ChannelSort::Address);
+    if query.group.is_some() {
+        return Err("group: channels have no groups".to_owned().into());
+    }
+    let mut view = shared.view().await?;
+    let snapshot = &mut view.snapshot;
+    listing::choose_channels(snapshot, &query.filter, &shared.symbols);
+    listing::sort_channels(&mut snapshot.channels, sort);
+    snapshot
+        .channels
+        .truncate(query.limit.unwrap_or(usize::MAX));
     let document = document::channels::Document::new(
         &shared.attached.target,
-        &view.snapshot,
+        snapshot,
         &shared.symbols,
         shared.clock,
     );

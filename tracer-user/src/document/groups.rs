@@ -1,0 +1,98 @@
+//! `gotrace.groups/1`: goroutines in groups, each with one member as an example.
+
+use serde::{Serialize, Serializer};
+use tracer_model::query::Group;
+use tracer_model::snapshot::{Goroutine, Snapshot};
+use tracer_model::symbol::Symbolizer;
+
+use super::goroutines::{Entries, Style};
+use super::{SnapshotInfo, Target, WallClock, seconds};
+
+/// The document.
+#[derive(Serialize)]
+pub(crate) struct Document<'a> {
+    schema: &'static str,
+    target: &'a Target,
+    snapshot: SnapshotInfo,
+    groups: Groups<'a>,
+    errors: &'a [String],
+}
+
+/// The groups, each made into its entry when it is written.
+struct Groups<'a> {
+    list: &'a [Group],
+    snapshot: &'a Snapshot,
+    symbols: &'a dyn Symbolizer,
+    clock: WallClock,
+    style: Style,
+}
+
+#[derive(Serialize)]
+struct Entry<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
+    /// What the members have in common; `null` if it is the whole stack.
+    label: Option<&'a str>,
+    count: usize,
+    /// The longest that a member is known to wait.
+    longest_wait_seconds: Option<f64>,
+    goids: Vec<u64>,
+    #[serde(bound = "")]
+    examples: Entries<'a, I>,
+}
+
+impl<'a> Document<'a> {
+    /// The groups of `list`, which are of `snapshot`.
+    pub(crate) fn new(
+        target: &'a Target,
+        snapshot: &'a Snapshot,
+        list: &'a [Group],
+        symbols: &'a dyn Symbolizer,
+        clock: WallClock,
+        style: Style,
+    ) -> Self {
+        Self {
+            schema: "gotrace.groups/1",
+            target,
+            snapshot: SnapshotInfo::new(snapshot, clock),
+            groups: Groups {
+                list,
+                snapshot,
+                symbols,
+                clock,
+                style,
+            },
+            errors: &snapshot.errors,
+        }
+    }
+}
+
+/// Levels of indentation of the fields of an example.
+const LEVEL: usize = 5;
+
+impl Serialize for Groups<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.list.iter().map(|group| {
+            let members = group
+                .members
+                .iter()
+                .filter_map(|index| self.snapshot.goroutines.get(*index));
+            let waits = members.clone().filter_map(|goroutine| {
+                let since = goroutine.wait.as_ref()?.since?;
+                Some(self.snapshot.finished.since(since))
+            });
+            Entry {
+                label: (!group.label.is_empty()).then_some(&*group.label),
+                count: group.members.len(),
+                longest_wait_seconds: waits.max().map(seconds),
+                goids: members.clone().map(|goroutine| goroutine.goid.0).collect(),
+                examples: Entries::new(
+                    members.take(1),
+                    self.snapshot,
+                    self.symbols,
+                    self.clock,
+                    self.style,
+                    LEVEL,
+                ),
+            }
+        }))
+    }
+}
