@@ -210,7 +210,15 @@ fn channels_that_nobody_waits_on() {
     for source in [["--pid", &pid], ["--from", file]] {
         let held = channels_of(&target, &[&["channels"], &source[..]].concat());
         let names: Vec<&str> = held.keys().map(String::as_str).collect();
-        assert_eq!(names, ["closed", "struct", "variable"], "{held:#?}");
+        assert_eq!(
+            names,
+            ["closed", "struct", "ticker", "variable"],
+            "{held:#?}"
+        );
+        let timer = &held["ticker"]["timer"];
+        assert_eq!(timer["period_seconds"], 3600.0, "{timer:#}");
+        assert!(timer["fires_at"].is_string(), "{timer:#}");
+        assert!(held["closed"]["timer"].is_null(), "{held:#?}");
         for (name, function, through) in [
             ("closed", "main.main", false),
             ("struct", "main.(*server).keepsStruct", true),
@@ -241,9 +249,18 @@ fn channels_that_nobody_waits_on() {
                 r#"global: "string" 1 4 false ["hello"]"#,
                 r#"map: "[2]int64" 1 3 false [[1,2]]"#,
                 r#"struct: "*main.job" 1 2 false [{"ID":1,"Name":"first"}]"#,
+                r#"ticker: "time.Time" 0 1 false []"#,
                 r#"variable: "int" 1 8 false [7]"#,
             ]
         );
+    }
+    let sleeping = goroutines(&["--pid", &pid], &["--with", "reason sleep"]);
+    assert_eq!(sleeping.len(), 2);
+    for goroutine in sleeping {
+        assert!(goroutine["sleeps_until"].is_string(), "{goroutine:#}");
+        let goid = goroutine["goid"].to_string();
+        let shown = text(&["stack", &goid, "--pid", &pid]);
+        assert!(shown.contains("sleeps for 59 min"), "{shown}");
     }
     let arguments = ["channels", "--heap", "--pid", &pid, "--limit", "1"];
     let first = document(&arguments, "gotrace.channels/1");

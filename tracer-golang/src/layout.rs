@@ -198,6 +198,11 @@ layouts! {
         wb_buf: "wbBuf";
         run_safe_point_fn: "runSafePointFn";
     }
+    /// `runtime.timer`.
+    Timer of "runtime.timer" {
+        when: "when";
+        period: "period";
+    }
     /// `runtime.pollDesc`, what the network poller knows of a file descriptor.
     PollDesc of "runtime.pollDesc" {
         fd: "fd";
@@ -416,6 +421,8 @@ pub struct RuntimeLayout {
     pub special_finalizer: SpecialFinalizer,
     pub p: P,
     pub sem_table: SemTable,
+    /// `None` if the source does not know: a program without timers may lack it in its DWARF.
+    pub timer: Option<Timer>,
     /// `None` if the source does not know: a program that opens no file may lack it in its DWARF.
     pub poll_desc: Option<PollDesc>,
     pub types: TypeLayout,
@@ -444,6 +451,7 @@ impl RuntimeLayout {
             special_finalizer: SpecialFinalizer::from_source(source)?,
             p: P::from_source(source)?,
             sem_table: SemTable::from_source(source)?,
+            timer: Timer::from_source(source).ok(),
             poll_desc: PollDesc::from_source(source).ok(),
             types: TypeLayout::from_source(source)?,
             moduledata: Moduledata::from_source(source)?,

@@ -90,6 +90,7 @@ fn ring(goroutines: u64) -> Snapshot {
             }]),
             since: None,
         }),
+        sleeps_until: None,
         system: false,
         parent: Some(Goid(1)),
         created_at: Some(Pc(0x5100)),

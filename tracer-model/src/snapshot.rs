@@ -135,6 +135,9 @@ pub struct Goroutine {
     pub state: State,
     /// Why and on what it waits, if it does.
     pub wait: Option<Wait>,
+    /// When `time.Sleep` ends, if it is in that.
+    #[serde(default)]
+    pub sleeps_until: Option<Ktime>,
     /// Whether it is the runtime's own, as the runtime itself decides.
     pub system: bool,
     /// Who created it (Go 1.21 and later).
@@ -191,6 +194,9 @@ pub struct Channel {
     pub cap: u64,
     /// Whether it is closed.
     pub closed: bool,
+    /// The timer that sends to it, if one does (Go 1.23 and later: before, nothing in a channel tells).
+    #[serde(default)]
+    pub timer: Option<ChannelTimer>,
     /// The oldest buffered values, in the order in which they will be received.
     pub values: Vec<Value>,
     /// Goroutines that wait to send, in order.
@@ -211,6 +217,15 @@ impl Channel {
     pub fn is_in_use(&self) -> bool {
         !(self.send_waiting.is_empty() && self.recv_waiting.is_empty() && self.users.is_empty())
     }
+}
+
+/// The timer or ticker of a channel that package time made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelTimer {
+    /// When it fires next; `None` if it is stopped or has fired.
+    pub when: Option<Ktime>,
+    /// Nanoseconds between two ticks; 0 for one that fires once.
+    pub period: u64,
 }
 
 /// A goroutine that holds a channel.

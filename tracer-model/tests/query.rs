@@ -37,6 +37,7 @@ fn goroutine(goid: u64, state: State, stack: u32) -> Goroutine {
         gaddr: GAddr(goid * 0x100),
         state,
         wait: None,
+        sleeps_until: None,
         system: false,
         parent: Some(Goid(1)),
         created_at: Some(Pc(12)),

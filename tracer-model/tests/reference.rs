@@ -363,6 +363,7 @@ impl Machine {
                 objects: parked.objects.clone().into(),
                 since: None,
             }),
+            sleeps_until: None,
             system: false,
             parent: None,
             created_at: None,
@@ -395,6 +396,7 @@ impl Machine {
             send_waiting: waiters(&hchan.senders),
             recv_waiting: waiters(&hchan.receivers),
             users: Vec::new(),
+            timer: None,
             moving: false,
         }
     }

@@ -67,9 +67,12 @@ func main() {
 	closed := make(chan error)
 	close(closed)
 	channels["closed"] = fmt.Sprintf("%p", closed)
+	ticker := time.NewTicker(time.Hour)
+	channels["ticker"] = fmt.Sprintf("%p", ticker.C)
 
 	program.NewWatcher(1<<20).AwaitWaiting(2, "sleep", "main.")
 	program.Ready(map[string]any{"channels": channels})
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	runtime.KeepAlive(closed)
+	runtime.KeepAlive(ticker)
 }

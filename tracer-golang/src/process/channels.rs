@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{Addr, ChanAddr, Goid, Ktime};
-use tracer_model::snapshot::{Channel, Value, Waiter};
+use tracer_model::snapshot::{Channel, ChannelTimer, Value, Waiter};
 use tracer_model::wait::Direction;
 
 use super::bytes::{u16_at, u32_at, u64_at};
 use super::header::Header;
+use super::hidden::moment;
 use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::sudog::Sudog;
 use super::types::{Type, Types};
@@ -38,6 +39,7 @@ pub(super) struct Hchan {
     recvx: u64,
     pub(super) recvq: (u64, u64),
     pub(super) sendq: (u64, u64),
+    timer: u64,
 }
 
 impl Hchan {
@@ -59,6 +61,7 @@ impl Hchan {
                 u64_at(bytes, layout.sendq_first),
                 u64_at(bytes, layout.sendq_last),
             ),
+            timer: layout.timer.map_or(0, |at| u64_at(bytes, at)),
         }
     }
 
@@ -229,6 +232,7 @@ impl<M: TargetMemory> Reader<'_, M> {
         if self.options.values > 0 {
             values = self.values(&candidates)?;
         }
+        let timers = self.timers(&candidates)?;
         let restless = self.restless(&candidates, &owners)?;
 
         let at = (self.now)();
@@ -300,6 +304,7 @@ impl<M: TargetMemory> Reader<'_, M> {
                 len: hchan.qcount,
                 cap: hchan.dataqsiz,
                 closed: hchan.closed != 0,
+                timer: timers.get(&chan).copied(),
                 values: match moving {
                     true => Vec::new(),
                     false => values.buffered,
@@ -323,6 +328,30 @@ impl<M: TargetMemory> Reader<'_, M> {
         Ok((0..chans.len())
             .map(|i| Some(Hchan::parse(layout, self.bulk.get(i)?)))
             .collect())
+    }
+
+    /// The timers that send to channels, by channel.
+    fn timers(
+        &mut self,
+        candidates: &[Candidate],
+    ) -> Result<FxHashMap<u64, ChannelTimer>, MemoryError> {
+        let with_timer = candidates.iter().filter(|of| of.hchan.timer != 0);
+        let (chans, items): (Vec<u64>, Vec<_>) = match self.layout.timer {
+            Some(layout) => with_timer
+                .map(|of| (of.chan, (of.hchan.timer, layout.size as usize)))
+                .unzip(),
+            None => Default::default(),
+        };
+        self.bulk.read(self.memory, &items)?;
+        let timer = |(i, chan)| {
+            let (layout, bytes) = (self.layout.timer?, self.bulk.get(i)?);
+            let timer = ChannelTimer {
+                when: moment(u64_at(bytes, layout.when)),
+                period: u64_at(bytes, layout.period),
+            };
+            Some((chan, timer))
+        };
+        Ok((0..).zip(chans).filter_map(timer).collect())
     }
 
     fn sudogs(&mut self, addrs: &[u64]) -> Result<Vec<Option<Sudog>>, MemoryError> {

@@ -319,6 +319,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             gaddr: GAddr(gaddr),
             // A status that does not exist was refused.
             state: header.state().unwrap_or(State::Idle),
+            sleeps_until: None,
             system: role.is_system(header, reason),
             wait: header.parked().then(|| Wait {
                 reason,
@@ -527,7 +528,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
 
 /// Whether what such a wait is for is to be looked for elsewhere, if no sudog tells.
 fn is_hidden(kind: WaitKind) -> bool {
-    is_semaphore(kind) || matches!(kind, WaitKind::Cond | WaitKind::Netpoll)
+    is_semaphore(kind) || matches!(kind, WaitKind::Cond | WaitKind::Netpoll | WaitKind::Sleep)
 }
 
 /// What a goroutine waits on, as far as its own sudogs tell.

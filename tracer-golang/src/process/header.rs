@@ -32,6 +32,7 @@ pub(crate) struct Header {
     pub(crate) running_cleanups: bool,
     pub(crate) defers: u64,
     pub(crate) panics: u64,
+    pub(crate) timer: u64,
     /// Counts how often the goroutine stopped running, modulo 256.
     tracking_seq: u8,
 }
@@ -61,6 +62,7 @@ impl Header {
                 .is_some_and(|at| u8_at(bytes, at) != 0),
             defers: u64_at(bytes, layout.defers),
             panics: u64_at(bytes, layout.panics),
+            timer: u64_at(bytes, layout.timer),
             tracking_seq: u8_at(bytes, layout.tracking_seq),
         }
     }

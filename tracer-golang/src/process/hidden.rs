@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
-use tracer_model::ids::Addr;
+use tracer_model::ids::{Addr, Ktime};
 use tracer_model::snapshot::Descriptor;
 use tracer_model::wait::{WaitKind, WaitObject};
 
@@ -26,15 +26,21 @@ use super::{GoProcess, semaphores};
 /// or three callers.
 const FRAMES: u64 = 512;
 
-/// What goroutines wait on, by g.
-type Objects = FxHashMap<u64, WaitObject>;
+/// What was found.
+pub(super) struct Hidden {
+    /// What goroutines wait on, by g.
+    pub(super) objects: FxHashMap<u64, WaitObject>,
+    /// The file descriptors among that, by slot.
+    pub(super) descriptors: Vec<Descriptor>,
+    /// When goroutines that sleep wake up, by g.
+    pub(super) wakes: FxHashMap<u64, Ktime>,
+}
 
-/// Finds what goroutines wait on, and the file descriptors among that. Those that moved on meanwhile
-/// are marked as moving.
+/// Finds what goroutines wait on. Those that moved on meanwhile are marked as moving.
 pub(super) fn objects<M: TargetMemory>(
     process: &GoProcess<M>,
     open: &mut [Open],
-) -> Result<(Objects, Vec<Descriptor>), MemoryError> {
+) -> Result<Hidden, MemoryError> {
     let mut waiting: Vec<&mut Open> = open
         .iter_mut()
         .filter(|open| open.kind != WaitKind::Select)
@@ -57,6 +63,7 @@ pub(super) fn objects<M: TargetMemory>(
     let notify_lists = search.notify_lists(&of(WaitKind::Cond))?;
     let slots = search.netpoll_slots(&of(WaitKind::Netpoll))?;
     let mut descriptors = search.descriptors(&slots)?;
+    let mut wakes = search.wakes(&of(WaitKind::Sleep))?;
 
     let layout = &process.layout().g;
     let items: Vec<_> = waiting
@@ -70,6 +77,7 @@ pub(super) fn objects<M: TargetMemory>(
         let later = search.bulk.get(i).map(|bytes| Header::parse(layout, bytes));
         if !later.is_some_and(|later| open.header.unchanged(&later)) {
             open.moving = true;
+            wakes.remove(&open.gaddr);
             continue;
         }
         let gaddr = open.gaddr;
@@ -77,6 +85,7 @@ pub(super) fn objects<M: TargetMemory>(
         let object = match open.kind {
             WaitKind::Cond => addr_in(&notify_lists).map(WaitObject::Cond),
             WaitKind::Netpoll => (slots.get(&gaddr)).map(|slot| WaitObject::Netpoll(slot.addr)),
+            WaitKind::Sleep => None,
             _ => addr_in(&semaphores).map(WaitObject::Semaphore),
         };
         if let Some(WaitObject::Netpoll(slot)) = object {
@@ -86,7 +95,19 @@ pub(super) fn objects<M: TargetMemory>(
     }
     descriptors.retain(|descriptor| known_slots.contains(&descriptor.slot));
     descriptors.sort_unstable_by_key(|descriptor| descriptor.slot);
-    Ok((found, descriptors))
+    Ok(Hidden {
+        objects: found,
+        descriptors,
+        wakes,
+    })
+}
+
+/// The time that a timer's `when` is: the clock of the kernel and of `runtime.nanotime`. `None` for
+/// one that is not set, or that is to fire never (`runtime.maxWhen`).
+pub(super) fn moment(when: u64) -> Option<Ktime> {
+    (1..i64::MAX.cast_unsigned())
+        .contains(&when)
+        .then_some(Ktime(when))
 }
 
 /// A slot of the network poller.
@@ -232,6 +253,25 @@ impl<M: TargetMemory> Search<'_, M> {
         Ok(found
             .into_iter()
             .filter_map(|(gaddr, slot)| Some((gaddr, slot?)))
+            .collect())
+    }
+
+    /// When these goroutines wake up: `time.Sleep` keeps a timer in the g.
+    fn wakes(
+        &mut self,
+        goroutines: &[(u64, Header)],
+    ) -> Result<FxHashMap<u64, Ktime>, MemoryError> {
+        let Some(layout) = self.process.layout().timer else {
+            return Ok(FxHashMap::default());
+        };
+        let items: Vec<_> = goroutines
+            .iter()
+            .map(|(_, header)| (header.timer.saturating_add(u64::from(layout.when)), 8))
+            .collect();
+        self.bulk.read(self.process.memory(), &items)?;
+        Ok((0..)
+            .zip(goroutines)
+            .filter_map(|(i, (gaddr, _))| Some((*gaddr, moment(u64_at(self.bulk.get(i)?, 0))?)))
             .collect())
     }
 

@@ -7,6 +7,7 @@ use tracer_model::snapshot::{Channel, Goroutine, Snapshot};
 use tracer_model::wait::{Direction, WaitObject};
 
 use super::goroutines::{self, Batch, Open};
+use super::hidden::Hidden;
 use super::memory::{Bulk, TargetMemory};
 use super::sudog::Sudog;
 use super::{ChannelScope, GoProcess, ProcessError, ReadOptions, channels, hidden};
@@ -116,16 +117,21 @@ impl<M: TargetMemory> GoProcess<M> {
         if options.channels > ChannelScope::Waited {
             reread += self.other_channels(options, now, &mut channels)?;
         }
-        let (hidden, descriptors) = hidden::objects(self, &mut open)?;
+        let Hidden {
+            objects,
+            descriptors,
+            wakes,
+        } = hidden::objects(self, &mut open)?;
         for open in open {
             let Ok(at) = reads.binary_search_by_key(&open.index, |read| read.index) else {
                 continue;
             };
             let goroutine = &mut reads[at].goroutine;
             goroutine.moving |= open.moving;
+            goroutine.sleeps_until = wakes.get(&open.gaddr).copied();
             if let Some(wait) = &mut goroutine.wait {
                 wait.objects = match &*open.cases {
-                    [] => hidden.get(&open.gaddr).copied().into_iter().collect(),
+                    [] => objects.get(&open.gaddr).copied().into_iter().collect(),
                     cases => sides(cases, &directions),
                 };
             }

@@ -253,6 +253,7 @@ impl Channel {
             send_waiting,
             recv_waiting,
             users: _,
+            timer: _,
             moving,
         } = read;
         self.touch(at);

@@ -331,6 +331,7 @@ impl Entry {
             start,
             stack: _,
             labels,
+            sleeps_until: _,
             moving,
         } = goroutine;
         if self.seen.as_ref().is_some_and(|seen| seen.at > at) {

@@ -42,6 +42,7 @@ pub(crate) fn snapshot(goroutines: u64) -> Snapshot {
                 }]),
                 since: Some(Ktime(5)),
             }),
+            sleeps_until: None,
             system: false,
             parent: Some(Goid(1)),
             created_at: Some(Pc(100 + index % 50)),

@@ -186,6 +186,7 @@ fn observed_goroutine(
         gaddr: GAddr(0xc000 + goid.0),
         state,
         wait: None,
+        sleeps_until: None,
         system: false,
         parent: None,
         created_at: None,
@@ -261,6 +262,7 @@ fn observed_channel(at: Ktime, chan: &str, fill: &str, mut rest: &[&str]) -> Cha
         send_waiting: Vec::new(),
         recv_waiting: Vec::new(),
         users: Vec::new(),
+        timer: None,
         moving: false,
     };
     let waiters = |goids: &str| -> Vec<Waiter> {

@@ -8,7 +8,7 @@ use tracer_model::ids::{Goid, Pc};
 use tracer_model::snapshot::{Channel, Snapshot, User, Value, Waiter};
 use tracer_model::symbol::Symbolizer;
 
-use super::{Site, SnapshotInfo, Target, WallClock};
+use super::{Site, SnapshotInfo, Target, WallClock, seconds};
 
 /// The document.
 #[derive(Debug, Serialize)]
@@ -30,6 +30,9 @@ pub(crate) struct Entry<'a> {
     len: u64,
     cap: u64,
     closed: bool,
+    /// The timer that sends to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timer: Option<Timer>,
     values: Vec<Json>,
     send_waiting: Vec<Waiting>,
     recv_waiting: Vec<Waiting>,
@@ -44,6 +47,15 @@ struct Waiting {
     select: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Json>,
+}
+
+/// A timer or ticker.
+#[derive(Debug, Serialize)]
+struct Timer {
+    /// When it fires next; `null` if it is stopped or has fired.
+    fires_at: Option<String>,
+    /// `null` for one that fires once.
+    period_seconds: Option<f64>,
 }
 
 /// A goroutine that holds the channel and does not wait on it.
@@ -72,7 +84,7 @@ impl<'a> Document<'a> {
             channels: snapshot
                 .channels
                 .iter()
-                .map(|channel| Entry::new(channel, &stacks, symbols))
+                .map(|channel| Entry::new(channel, &stacks, symbols, clock))
                 .collect(),
             errors: &snapshot.errors,
         }
@@ -80,7 +92,12 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn new(channel: &'a Channel, stacks: &Stacks<'_>, symbols: &dyn Symbolizer) -> Self {
+    fn new(
+        channel: &'a Channel,
+        stacks: &Stacks<'_>,
+        symbols: &dyn Symbolizer,
+        clock: WallClock,
+    ) -> Self {
         let waiting = |waiters: &[Waiter]| {
             waiters
                 .iter()
@@ -98,6 +115,10 @@ impl<'a> Entry<'a> {
             len: channel.len,
             cap: channel.cap,
             closed: channel.closed,
+            timer: channel.timer.map(|timer| Timer {
+                fires_at: timer.when.map(|when| clock.rfc3339(when)),
+                period_seconds: (timer.period != 0).then(|| seconds(timer.period)),
+            }),
             values: channel.values.iter().map(value).collect(),
             send_waiting: waiting(&channel.send_waiting),
             recv_waiting: waiting(&channel.recv_waiting),

@@ -69,6 +69,8 @@ struct Entry<'a> {
     waiting_on: Option<WaitingOn>,
     waiting_since: Option<Rc<str>>,
     waiting_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sleeps_until: Option<String>,
     created_by: CreatedBy,
     start: Option<Rc<RawValue>>,
     labels: BTreeMap<&'a str, &'a str>,
@@ -184,6 +186,7 @@ impl<I> Entries<'_, I> {
             start: site(goroutine.start, self.level),
             waiting_since: since.map(|since| self.time(since, &mut shared.time)),
             waiting_seconds: since.map(|since| seconds(self.snapshot.finished.since(since))),
+            sleeps_until: (goroutine.sleeps_until).map(|time| self.clock.rfc3339(time)),
             labels: goroutine
                 .labels
                 .iter()

@@ -6,7 +6,7 @@ use tracer_model::ids::Goid;
 use tracer_model::snapshot::{Channel, Snapshot, Waiter};
 use tracer_model::symbol::{Symbolizer, user_frame};
 
-use super::{BOLD, DIM, goids, styled, table};
+use super::{BOLD, DIM, elapsed, goids, styled, table};
 use crate::document::channels::{Stacks, value};
 
 /// How many waiting goroutines a queue shows.
@@ -154,6 +154,17 @@ pub(crate) fn picture(channel: &Channel, snapshot: &Snapshot, symbols: &dyn Symb
         snapshot,
         symbols,
     );
+    if let Some(timer) = &channel.timer {
+        let fires = match timer.when {
+            Some(when) => format!("fires in {}", elapsed(when.since(snapshot.finished))),
+            None => "is stopped or has fired".to_owned(),
+        };
+        let again = match timer.period {
+            0 => String::new(),
+            period => format!(", then each {}", elapsed(period)),
+        };
+        let _ = writeln!(text, "\n  a timer sends to it: it {fires}{again}");
+    }
     let stacks = Stacks::of(snapshot);
     if !channel.users.is_empty() {
         text.push('\n');

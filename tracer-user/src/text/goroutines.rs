@@ -256,6 +256,10 @@ pub(crate) fn waits_on(goroutine: &Goroutine, snapshot: &Snapshot) -> Vec<String
     let Some(wait) = &goroutine.wait else {
         return Vec::new();
     };
+    if let Some(until) = goroutine.sleeps_until {
+        let left = elapsed(until.since(snapshot.finished));
+        return vec![format!("sleeps for {left} more")];
+    }
     let clause = |object: &WaitObject| {
         let on = match object {
             WaitObject::Netpoll(_) => WaitingOn::wait(wait, snapshot),

@@ -212,6 +212,7 @@ fn goroutine_entry(goroutine: Goroutine<'_>, stacks: &mut Stacks) -> snapshot::G
             objects: wait.objects.into(),
             since: wait.since,
         }),
+        sleeps_until: None,
         system: goroutine.system(),
         parent: goroutine.parent(),
         created_at: origin.created_at,
@@ -248,6 +249,7 @@ fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
         send_waiting: waiters(&queue.send),
         recv_waiting: waiters(&queue.receive),
         users: Vec::new(),
+        timer: None,
         moving: channel.contents().is_some_and(|contents| contents.moving),
     }
 }
