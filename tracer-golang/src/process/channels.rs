@@ -226,18 +226,19 @@ impl<M: TargetMemory> Reader<'_, M> {
         }
         self.queues(&mut candidates, expected)?;
         // A channel looks the same after its only waiter left and came back. The waiters themselves
-        // tell: their headers and sudogs are read twice as well, one around the other.
+        // tell: who has not run from here to the last read waited all the while, in this queue if it
+        // is there at the end.
         let owners = self.owners(&candidates)?;
         let mut values = Values::default();
         if self.options.values > 0 {
             values = self.values(&candidates)?;
         }
         let timers = self.timers(&candidates)?;
-        let restless = self.restless(&candidates, &owners)?;
 
         let at = (self.now)();
         let chans: Vec<_> = candidates.iter().map(|candidate| candidate.chan).collect();
         let again = self.hchans(&chans)?;
+        let restless = self.restless(&candidates, &owners)?;
         for (i, (candidate, again)) in candidates.into_iter().zip(again).enumerate() {
             let Candidate {
                 chan,
