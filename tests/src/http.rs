@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::PATIENCE;
 
+/// More than this is no answer that a test waits for, bytes.
+const MOST: u64 = 256 << 20;
+
 /// Status and body of the answer to a GET request.
 ///
 /// # Panics
@@ -29,7 +32,8 @@ pub fn try_get(url: &str, patience: Duration) -> Result<(u16, String), ureq::Err
         .build()
         .call()?;
     let status = answer.status().as_u16();
-    Ok((status, answer.body_mut().read_to_string()?))
+    let body = answer.body_mut().with_config().limit(MOST);
+    Ok((status, body.read_to_string()?))
 }
 
 /// An address of this machine on which nobody listens.

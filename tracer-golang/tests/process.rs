@@ -429,6 +429,41 @@ fn waits_are_on_what_the_program_says() {
 }
 
 #[test]
+fn waits_are_the_same_without_the_channels() {
+    let target = Target::start(&fixture(program("oracle")), &[]);
+    let mut process = target.attach();
+    let waits = |snapshot: &Snapshot| -> BTreeMap<Goid, Vec<WaitObject>> {
+        let waiting = snapshot
+            .goroutines
+            .iter()
+            .filter(|goroutine| !goroutine.system && goroutine.wait.is_some());
+        waiting
+            .map(|goroutine| (goroutine.goid, objects(goroutine).to_vec()))
+            .collect()
+    };
+    let complete = snapshot(&mut process, &ReadOptions::default());
+    let options = ReadOptions {
+        channels: ChannelScope::None,
+        ..ReadOptions::default()
+    };
+    let short = snapshot(&mut process, &options);
+    assert_eq!(short.errors, Vec::<String>::new());
+    assert_eq!(short.channels, []);
+    assert_eq!(waits(&short), waits(&complete));
+    let select = of_reason(&short, WaitReason::Select);
+    assert!(select.iter().any(|goroutine| objects(goroutine).len() == 3));
+
+    let chan = complete.channels[0].addr;
+    let options = ReadOptions {
+        extra_channels: vec![chan],
+        ..options
+    };
+    let one = snapshot(&mut process, &options);
+    let addresses: Vec<ChanAddr> = one.channels.iter().map(|channel| channel.addr).collect();
+    assert_eq!(addresses, [chan]);
+}
+
+#[test]
 fn other_processes_are_refused() {
     let target = Target::start(&fixture(program("oracle")), &[]);
     let other = Target::start(&fixture(program("restless")), &[]);

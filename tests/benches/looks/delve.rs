@@ -39,6 +39,7 @@ impl Delve {
         let mut child = Command::new(&self.program)
             .args(["attach", &pid.to_string(), "--init"])
             .arg(&script)
+            .arg("--allow-non-terminal-interactive=true")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

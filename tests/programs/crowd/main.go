@@ -75,7 +75,7 @@ func main() {
 	}
 	var parked atomic.Int64
 	for i := 0; i < *goroutines; i++ {
-		go handle(channels[i%count], i%8, &parked)
+		go handle(channels[i%count], i%4, &parked)
 	}
 	for parked.Load() != int64(*goroutines) {
 		runtime.Gosched()
