@@ -12,9 +12,6 @@ use crate::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
 use super::join::{Source, Stamp};
 use super::totals::{AnomalyKind, Origin};
 
-/// Number of [`WaitKind`]s.
-const WAIT_KINDS: usize = WaitKind::ALL.len();
-
 /// What was counted of one goroutine since the tracer attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -24,15 +21,26 @@ pub struct Counters {
     pub wakeups: u64,
     /// How often it made another goroutine runnable.
     pub wakeups_made: u64,
-    blocked: [u64; WAIT_KINDS],
+    /// Most goroutines wait for one kind of thing all their life.
+    blocked: SmallVec<[(WaitKind, u64); 1]>,
 }
 
 impl Counters {
     /// Nanoseconds that it spent in ended waits of a kind. A wait that nobody ended, as far as one
     /// can see (the network poller), counts up to the next sign of life; one that began before the
     /// tracer attached, or during a loss, does not count.
-    pub const fn blocked_nanos(&self, kind: WaitKind) -> u64 {
-        self.blocked[kind as usize]
+    pub fn blocked_nanos(&self, kind: WaitKind) -> u64 {
+        let mut blocked = self.blocked.iter();
+        blocked
+            .find(|(of, _)| *of == kind)
+            .map_or(0, |(_, nanos)| *nanos)
+    }
+
+    fn add_blocked(&mut self, kind: WaitKind, nanos: u64) {
+        match self.blocked.iter_mut().find(|(of, _)| *of == kind) {
+            Some((_, all)) => *all += nanos,
+            None => self.blocked.push((kind, nanos)),
+        }
     }
 }
 
@@ -385,7 +393,9 @@ impl Entry {
             .is_none_or(|lost| lost <= since)
             .then(|| at.since(since));
         let kind = reason.kind();
-        self.counters.blocked[kind as usize] += nanos.unwrap_or(0);
+        if let Some(nanos) = nanos {
+            self.counters.add_blocked(kind, nanos);
+        }
         let chan = match (kind, self.told.objects.as_slice()) {
             (WaitKind::Chan, &[WaitObject::Chan { chan, direction }]) => Some((chan, direction)),
             _ => None,

@@ -15,7 +15,8 @@ mod join;
 mod query;
 mod totals;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use indexmap::IndexMap;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::event::{ChanOp, Event, EventKind};
 use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
@@ -56,7 +57,8 @@ impl Default for Limits {
 pub struct World {
     limits: Limits,
     parks_seen: bool,
-    goroutines: FxHashMap<Goid, Entry>,
+    /// Side by side: a hash table of such large entries would waste a third of its room.
+    goroutines: IndexMap<Goid, Entry, FxBuildHasher>,
     channels: FxHashMap<ChanAddr, Channel>,
     next_chan: u32,
     /// At so many channels the idle ones are looked for.
@@ -91,7 +93,7 @@ impl World {
         World {
             limits,
             parks_seen: true,
-            goroutines: FxHashMap::default(),
+            goroutines: IndexMap::default(),
             channels: FxHashMap::default(),
             next_chan: 0,
             forget_at: limits.channels,
@@ -380,7 +382,7 @@ impl World {
         if goid.0 == 0 {
             return;
         }
-        match self.goroutines.remove(&goid) {
+        match self.goroutines.swap_remove(&goid) {
             Some(entry) => {
                 *self.ended.entry(entry.origin()).or_insert(0) += 1;
                 self.departed.insert(goid, Departure::Exit(at));
