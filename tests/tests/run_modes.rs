@@ -75,7 +75,7 @@ fn levels_place_their_probes() {
         assert_no_probe(target.pid());
         before = hooks;
     }
-    assert_eq!(before.len(), 8, "{before:?}");
+    assert_eq!(before.len(), 12, "{before:?}");
     target.ask("GO");
     target.end_unharmed();
 }

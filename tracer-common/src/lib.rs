@@ -53,10 +53,18 @@ pub enum Hook {
     Create = 6,
     /// A goroutine exits.
     Exit = 7,
+    /// A channel was made.
+    ChanMake = 8,
+    /// A goroutine starts to run on a thread.
+    Run = 9,
+    /// A sender hands its value to a goroutine that waits to receive.
+    DirectSend = 10,
+    /// A receiver takes the turn of a goroutine that waits to send.
+    DirectRecv = 11,
 }
 
 /// Number of [`Hook`]s.
-pub const HOOK_COUNT: usize = 8;
+pub const HOOK_COUNT: usize = 12;
 
 impl Hook {
     /// All hooks, in the order of their ids.
@@ -69,6 +77,10 @@ impl Hook {
         Hook::Ready,
         Hook::Create,
         Hook::Exit,
+        Hook::ChanMake,
+        Hook::Run,
+        Hook::DirectSend,
+        Hook::DirectRecv,
     ];
 
     /// The hook with this wire value.
@@ -83,6 +95,10 @@ impl Hook {
             5 => Hook::Ready,
             6 => Hook::Create,
             7 => Hook::Exit,
+            8 => Hook::ChanMake,
+            9 => Hook::Run,
+            10 => Hook::DirectSend,
+            11 => Hook::DirectRecv,
             _ => return None,
         })
     }
@@ -98,6 +114,10 @@ impl Hook {
             Hook::Ready => "ready",
             Hook::Create => "goroutine_create",
             Hook::Exit => "goroutine_exit",
+            Hook::ChanMake => "chan_make",
+            Hook::Run => "goroutine_run",
+            Hook::DirectSend => "direct_send",
+            Hook::DirectRecv => "direct_recv",
         }
     }
 }
@@ -127,12 +147,18 @@ pub struct Cookie {
     pub hook: Hook,
     /// What the frame pointer means at its site.
     pub frame: FrameState,
+    /// Which argument register, from 0, holds the result of the function there; only
+    /// [`Hook::ChanMake`] asks.
+    pub result: u8,
 }
 
 impl Cookie {
     /// As the kernel keeps it.
     pub const fn to_wire(self) -> u64 {
-        self.slot as u64 | (self.hook as u64) << 32 | (self.frame as u64) << 40
+        self.slot as u64
+            | (self.hook as u64) << 32
+            | (self.frame as u64) << 40
+            | (self.result as u64) << 48
     }
 
     /// What the kernel kept; `None` if it is none of ours.
@@ -150,6 +176,7 @@ impl Cookie {
             slot: wire as u32,
             hook,
             frame,
+            result: (wire >> 48) as u8,
         })
     }
 }
@@ -180,6 +207,10 @@ pub struct TargetConfig {
     pub g_waiting: u32,
     /// `sudog.c`: the channel.
     pub sudog_c: u32,
+    /// `sudog.g`.
+    pub sudog_g: u32,
+    /// `sudog.isSelect` (one byte).
+    pub sudog_is_select: u32,
     /// `hchan.qcount` (8 bytes).
     pub hchan_qcount: u32,
     /// `hchan.dataqsiz` (8 bytes).
@@ -224,6 +255,14 @@ pub enum Kind {
     Create = 8,
     /// [`ExitRecord`].
     Exit = 9,
+    /// [`MakeRecord`].
+    ChanMake = 10,
+    /// [`RunRecord`].
+    Run = 11,
+    /// [`DirectRecord`]: the acting goroutine sends.
+    DirectSend = 12,
+    /// [`DirectRecord`]: the acting goroutine receives.
+    DirectRecv = 13,
 }
 
 impl Kind {
@@ -239,6 +278,10 @@ impl Kind {
             7 => Kind::Ready,
             8 => Kind::Create,
             9 => Kind::Exit,
+            10 => Kind::ChanMake,
+            11 => Kind::Run,
+            12 => Kind::DirectSend,
+            13 => Kind::DirectRecv,
             _ => return None,
         })
     }
@@ -253,6 +296,9 @@ impl Kind {
             Kind::Ready => size_of::<ReadyRecord>(),
             Kind::Create => size_of::<CreateRecord>(),
             Kind::Exit => size_of::<ExitRecord>(),
+            Kind::ChanMake => size_of::<MakeRecord>(),
+            Kind::Run => size_of::<RunRecord>(),
+            Kind::DirectSend | Kind::DirectRecv => size_of::<DirectRecord>(),
         }
     }
 }
@@ -283,7 +329,8 @@ pub struct Header {
     /// Index into the target map.
     pub slot: u32,
     /// By kind: wait reason index of [`ParkRecord`] and [`ReadyRecord`]; `nsends | nrecvs << 16` of
-    /// [`SelectRecord`]; index of the first case of [`SelectMoreRecord`].
+    /// [`SelectRecord`]; index of the first case of [`SelectMoreRecord`]; whether the other one of
+    /// [`DirectRecord`] selects.
     pub aux: u32,
 }
 
@@ -378,6 +425,38 @@ pub struct ExitRecord {
     pub header: Header,
 }
 
+/// The acting goroutine made a channel, which nobody else knows yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct MakeRecord {
+    /// The common part.
+    pub header: Header,
+    /// Address of the hchan.
+    pub chan: u64,
+    /// Return address in the code that made it, 0 if not known.
+    pub pc: u64,
+}
+
+/// The acting goroutine starts to run on a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RunRecord {
+    /// The common part.
+    pub header: Header,
+}
+
+/// The acting goroutine's operation completes with a goroutine that waits on the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct DirectRecord {
+    /// The common part; `aux` is 1 if the other goroutine waits in a select.
+    pub header: Header,
+    /// Address of the hchan.
+    pub chan: u64,
+    /// goid of the other goroutine.
+    pub partner: u64,
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 32);
     assert!(size_of::<ChanRecord>() == 56);
@@ -387,7 +466,10 @@ const _: () = {
     assert!(size_of::<ReadyRecord>() == 48);
     assert!(size_of::<CreateRecord>() == 64);
     assert!(size_of::<ExitRecord>() == 32);
-    assert!(size_of::<TargetConfig>() == 56);
+    assert!(size_of::<MakeRecord>() == 48);
+    assert!(size_of::<RunRecord>() == 32);
+    assert!(size_of::<DirectRecord>() == 48);
+    assert!(size_of::<TargetConfig>() == 64);
     assert!(size_of::<CpuCounters>() == 16 + 8 * HOOK_COUNT);
     assert!(offset_of!(Header, kind) == 22);
     let mut index = 0;
@@ -412,6 +494,8 @@ impl TargetConfig {
         m_curg: 0,
         g_waiting: 0,
         sudog_c: 0,
+        sudog_g: 0,
+        sudog_is_select: 0,
         hchan_qcount: 0,
         hchan_dataqsiz: 0,
         chan_reasons: 0,

@@ -1,6 +1,7 @@
-//! Send, receive and close of a channel, at their beginning.
+//! A channel is made; send, receive and close, at their beginning; the direct hand-offs that complete
+//! them.
 
-use tracer_common::{ChanRecord, FLAG_BLOCK, Kind};
+use tracer_common::{ChanRecord, DirectRecord, FLAG_BLOCK, Kind, MakeRecord};
 
 use crate::{
     config::Target,
@@ -37,6 +38,65 @@ pub fn chan_recv(hit: Hit<'_>) {
 pub fn chan_close(hit: Hit<'_>) {
     operation(hit, Kind::ChanClose, |target, memory, registers| {
         (target.return_address(memory, registers), 0)
+    });
+}
+
+/// A branch near the end of `runtime.makechan(t *chantype, size int) *hchan`, on the maker's own
+/// goroutine: the hchan is there, in a register that the cookie names.
+#[inline(always)]
+pub fn chan_make(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.g());
+    let chan = registers.argument(target.result);
+    let pc = target.return_address(&mut memory, registers);
+    let event = Event {
+        kind: Kind::ChanMake,
+        goid,
+        flags: memory.flags(Kind::ChanMake),
+        aux: 0,
+    };
+    hit.emit(event, |header| MakeRecord { header, chan, pc });
+}
+
+/// `runtime.send(c *hchan, sg *sudog, ep unsafe.Pointer, unlockf func(), skip int)`, on the sender's
+/// own goroutine: `sg` waits to receive from the empty `c`, and gets the value.
+#[inline(always)]
+pub fn direct_send(hit: Hit<'_>) {
+    direct(hit, Kind::DirectSend);
+}
+
+/// `runtime.recv(c *hchan, sg *sudog, ep unsafe.Pointer, unlockf func(), skip int)`, on the
+/// receiver's own goroutine: `sg` waits to send to the full `c`. The receiver gets its value, or that
+/// at the head of the buffer, whose place at the tail the sender's takes.
+#[inline(always)]
+pub fn direct_recv(hit: Hit<'_>) {
+    direct(hit, Kind::DirectRecv);
+}
+
+#[inline(always)]
+fn direct(hit: Hit<'_>, kind: Kind) {
+    let Hit {
+        target, registers, ..
+    } = hit;
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.g());
+    let (chan, sudog) = (registers.arg0(), registers.arg1());
+    let other = memory.word(sudog, target.config.sudog_g);
+    let partner = target.goid(&mut memory, other);
+    let selects = memory.byte(sudog, target.config.sudog_is_select);
+    let event = Event {
+        kind,
+        goid,
+        flags: memory.flags(kind),
+        aux: u32::from(selects != 0),
+    };
+    hit.emit(event, |header| DirectRecord {
+        header,
+        chan,
+        partner,
     });
 }
 

@@ -16,6 +16,8 @@ pub struct Target {
     /// Offsets of its runtime.
     pub config: &'static TargetConfig,
     frame: FrameState,
+    /// Which argument register holds the result, where the hook reads that.
+    pub result: u8,
 }
 
 impl Target {
@@ -25,12 +27,18 @@ impl Target {
     /// process ids mean little across pid namespaces.
     #[inline(always)]
     pub fn of(cookie: Cookie) -> Option<Target> {
-        let Cookie { slot, frame, .. } = cookie;
+        let Cookie {
+            slot,
+            frame,
+            result,
+            hook: _,
+        } = cookie;
         match TARGETS.get(slot) {
             Some(config) if config.tgid != 0 => Some(Target {
                 slot,
                 config,
                 frame,
+                result,
             }),
             _ => {
                 diagnostics::log_unconfigured(slot);

@@ -1,6 +1,6 @@
-//! A goroutine is created; a goroutine exits.
+//! A goroutine is created, starts to run, exits.
 
-use tracer_common::{CreateRecord, ExitRecord, Kind};
+use tracer_common::{CreateRecord, ExitRecord, Kind, RunRecord};
 
 use crate::{hit::Hit, memory::Memory, ring::Event};
 
@@ -51,4 +51,22 @@ pub fn goroutine_exit(hit: Hit<'_>) {
         aux: 0,
     };
     hit.emit(event, |header| ExitRecord { header });
+}
+
+/// `runtime.execute(gp *g, inheritTime bool)`, on the g0 of the thread that `gp` will run on, at
+/// once. A coroutine that another one switches to (`iter.Pull`) does not come by here.
+#[inline(always)]
+pub fn goroutine_run(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.arg0());
+    let event = Event {
+        kind: Kind::Run,
+        goid,
+        flags: memory.flags(Kind::Run),
+        aux: 0,
+    };
+    hit.emit(event, |header| RunRecord { header });
 }

@@ -9,10 +9,10 @@
 //! from Go's calling convention ([`registers`]). What a hook's function is, and where in it the
 //! probe sits, is decided by the user side; each states what it expects there.
 //!
-//! - [`chan`]: send, receive and close of a channel
+//! - [`chan`]: a channel is made; send, receive and close; direct hand-offs
 //! - [`select`]: a select with two or more cases
 //! - [`park`]: a goroutine parks, a goroutine is made runnable
-//! - [`goroutine`]: a goroutine is created, a goroutine exits
+//! - [`goroutine`]: a goroutine is created, starts to run, exits
 //!
 //! # Diagnostics of the programs themselves
 //!
@@ -76,6 +76,10 @@ fn probe(ctx: ProbeContext) {
         Ready => park::ready,
         Create => goroutine::goroutine_create,
         Exit => goroutine::goroutine_exit,
+        ChanMake => chan::chan_make,
+        Run => goroutine::goroutine_run,
+        DirectSend => chan::direct_send,
+        DirectRecv => chan::direct_recv,
     }
 }
 

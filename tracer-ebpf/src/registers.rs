@@ -24,6 +24,27 @@ impl<'a> Registers<'a> {
     }
 }
 
+impl Registers<'_> {
+    /// The argument with this index, from 0; 0 for one that there is no accessor for.
+    ///
+    /// All are read, then one is chosen: the verifier refuses a read of the context at a place that
+    /// depends on something, which the compiler would make of a choice between reads.
+    #[inline(always)]
+    pub fn argument(self, index: u8) -> u64 {
+        let (first, second, third) = (self.arg0(), self.arg1(), self.arg2());
+        let (fourth, fifth, sixth) = (self.arg3(), self.arg4(), self.arg5());
+        match index {
+            0 => first,
+            1 => second,
+            2 => third,
+            3 => fourth,
+            4 => fifth,
+            5 => sixth,
+            _ => 0,
+        }
+    }
+}
+
 macro_rules! accessors {
     ($($(#[$doc:meta])* $name:ident = { $($field:tt)+ };)+) => {
         impl Registers<'_> {
@@ -32,7 +53,8 @@ macro_rules! accessors {
                 #[inline(always)]
                 pub fn $name(self) -> u64 {
                     // SAFETY: the kernel passes a pt_regs, and the verifier checks each access.
-                    unsafe { (*self.0.regs).$($field)+ }
+                    // Volatile, so that each is read where it is asked for: see `argument`.
+                    unsafe { (&raw const (*self.0.regs).$($field)+).read_volatile() }
                 }
             )+
         }

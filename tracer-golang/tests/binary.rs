@@ -225,18 +225,31 @@ fn sites_are_instructions_that_kernels_emulate() {
             });
             let expected: &[&str] = match (binary.arch(), site.hook) {
                 (_, Hook::Create) => &["CALL runtime.runqput"],
+                (Arch::Amd64, Hook::ChanMake) => &["JE "],
                 (Arch::Amd64, _) => &["PUSHQ BP"],
-                (Arch::Arm64, _) => &["CBZ", "BHI", "NOOP", "NOP", "CALL runtime.casgstatus"],
+                (Arch::Arm64, _) => &[
+                    "CBZ",
+                    "BHI",
+                    "NOOP",
+                    "NOP",
+                    "ADRP",
+                    "CALL runtime.casgstatus",
+                ],
             };
             assert!(
                 expected.iter().any(|start| text.starts_with(start)),
                 "{site:?}: {text}"
             );
             let frame = match (binary.arch(), site.hook) {
-                (_, Hook::Create) | (Arch::Arm64, _) => FrameState::Built,
+                (_, Hook::Create | Hook::ChanMake) | (Arch::Arm64, _) => FrameState::Built,
                 (Arch::Amd64, _) => FrameState::AtPush,
             };
             assert_eq!(site.frame, frame, "{site:?}");
+            assert_eq!(
+                site.result.is_some(),
+                site.hook == Hook::ChanMake,
+                "{site:?}"
+            );
             let at = site.file_offset.0 as usize;
             assert_eq!(
                 binary.file_bytes(site.vaddr, 4),

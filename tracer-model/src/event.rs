@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
-use crate::wait::{WaitObject, WaitReason};
+use crate::wait::{Direction, WaitObject, WaitReason};
 
 /// Something that happened in the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,28 @@ pub enum EventKind {
         start: Pc,
         /// The `go` statement.
         site: Option<Pc>,
+    },
+    /// The actor starts to run on a thread.
+    Run,
+    /// The actor made a channel, which nobody else knows yet.
+    Make {
+        /// The channel.
+        chan: ChanAddr,
+        /// Where.
+        site: Option<Pc>,
+    },
+    /// An operation of the actor, in a select or not, completes at once with a goroutine that waits
+    /// on the other side. Where the channel has a buffer, that is so for a receiver only as the
+    /// buffer is full: it takes the oldest value, and the waiting sender's takes its place.
+    Direct {
+        /// The channel.
+        chan: ChanAddr,
+        /// What the actor does.
+        direction: Direction,
+        /// The goroutine that waits; the actor wakes it next.
+        partner: Goid,
+        /// Whether that one waits in a select.
+        partner_selects: bool,
     },
     /// The actor exits.
     Exit,

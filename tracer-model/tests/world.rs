@@ -6,7 +6,7 @@ use support::{channels, goid, goroutines, lines, run};
 use tracer_model::ids::{Goid, Ktime, Pc};
 use tracer_model::snapshot::State;
 use tracer_model::wait::{Direction, WaitKind, WaitObject, WaitReason};
-use tracer_model::world::{AnomalyKind, Limits, Waker, World};
+use tracer_model::world::{AnomalyKind, Limits, Made, Waker, World};
 
 #[track_caller]
 fn check(script: &str, state: &str) {
@@ -366,6 +366,120 @@ fn blocked_time_is_of_ended_waits() {
             }),
         })
     );
+}
+
+#[test]
+fn a_run_ends_the_time_that_a_goroutine_waited_for_it() {
+    let script = "10 g1 park send:c1
+         20 g2 ready g1 send:c1
+         27 g1 run
+         30 g1 create g5
+         35 g5 run
+         36 g5 park io
+         96 g5 run
+         99 g1 run";
+    check(
+        script,
+        "g1 running since 99
+         g2 running since 20
+         g5 running since 96",
+    );
+    let mut world = World::new();
+    run(&mut world, script);
+    let totals = world.totals();
+    let counted = (totals.runs, totals.scheduled, totals.scheduling_nanos);
+    assert_eq!(counted, (4, 2, 7 + 5));
+    assert_eq!(totals.anomalies.total(), 0);
+    let counters = |name| world.goroutine(goid(name)).expect("lives").counters();
+    assert_eq!(
+        (counters("g1").runs, counters("g1").scheduling_nanos),
+        (2, 7)
+    );
+    // The network poller makes no event: what it ended lasted until the run.
+    assert_eq!(counters("g5").blocked_nanos(WaitKind::Netpoll), 60);
+}
+
+#[test]
+fn a_run_counts_though_a_snapshot_was_ahead_of_it() {
+    let read = "snapshot 50..51\n| 50 g1 running\n";
+    let events = ["10 g1 create g5", "13 g5 run", "14 g5 exit"];
+    for before in 0..=events.len() {
+        let mut lines = events.to_vec();
+        lines.insert(before, read);
+        let mut world = World::new();
+        run(&mut world, &lines.join("\n"));
+        let totals = world.totals();
+        assert_eq!(
+            (totals.runs, totals.scheduled, totals.scheduling_nanos),
+            (1, 1, 3),
+            "{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn across_a_loss_it_is_not_known_how_long_a_run_was_waited_for() {
+    let mut world = World::new();
+    run(
+        &mut world,
+        "20 g2 ready g1 send:c1
+         25 lost 1
+         27 g1 run",
+    );
+    let totals = world.totals();
+    assert_eq!((totals.runs, totals.scheduled), (1, 0));
+}
+
+#[test]
+fn a_channel_that_is_made_takes_the_place_of_an_older_one() {
+    check_channels(
+        "10 g1 send c1 0/2
+         20 g1 make c1",
+        "c1 #1 ?/?",
+    );
+    check_channels(
+        "20 g1 make c1
+         30 g1 send c1 0/2",
+        "c1 #0 0/2",
+    );
+    // What was read after it was made is about the new one, though the read was told first.
+    let mut world = World::new();
+    run(
+        &mut world,
+        "snapshot 30..31
+         | 30 c1 1/4
+         20 g1 make c1",
+    );
+    assert_eq!(channels(&world), lines("c1 #0 1/4"));
+    let channel = world.channel_at(support::chan_addr("c1")).expect("made");
+    assert_eq!(
+        channel.made(),
+        Some(Made {
+            at: Ktime(20),
+            by: goid("g1"),
+            site: Some(Pc(0x600)),
+        })
+    );
+    assert_eq!(world.totals().made, 1);
+}
+
+#[test]
+fn operations_that_meet_a_waiting_goroutine_are_counted_by_side() {
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 recv c1
+         11 g1 park recv:c1
+         20 g2 send c1
+         21 g2 meet c1< g1
+         22 g2 ready g1 recv:c1",
+    );
+    let totals = world.totals();
+    assert_eq!((totals.direct_sends, totals.direct_receives), (1, 0));
+    assert_eq!(totals.anomalies.total(), 0);
+    let channel = world.channel_at(support::chan_addr("c1")).expect("used");
+    assert_eq!(channel.side(Direction::Send).direct, 1);
+    assert_eq!(channel.side(Direction::Receive).direct, 0);
 }
 
 #[test]

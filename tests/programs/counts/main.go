@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
@@ -31,30 +32,38 @@ type counted struct {
 	name                    string
 	sends, receives, closes atomic.Uint64
 	parksSend, parksReceive atomic.Uint64
+	// Operations, those of selects included, that met a goroutine parked on the other side.
+	directSends, directReceives atomic.Uint64
 }
 
 type channelTruth struct {
-	Name         string `json:"name"`
-	Address      string `json:"address"`
-	Cap          int    `json:"cap"`
-	Sends        uint64 `json:"sends"`
-	Receives     uint64 `json:"receives"`
-	Closes       uint64 `json:"closes"`
-	ParksSend    uint64 `json:"parks_send"`
-	ParksReceive uint64 `json:"parks_receive"`
+	Name           string `json:"name"`
+	Address        string `json:"address"`
+	Cap            int    `json:"cap"`
+	Sends          uint64 `json:"sends"`
+	Receives       uint64 `json:"receives"`
+	Closes         uint64 `json:"closes"`
+	ParksSend      uint64 `json:"parks_send"`
+	ParksReceive   uint64 `json:"parks_receive"`
+	DirectSends    uint64 `json:"direct_sends"`
+	DirectReceives uint64 `json:"direct_receives"`
 }
 
 type truth struct {
-	MainGoid      uint64            `json:"main_goid"`
-	Sends         uint64            `json:"sends"`
-	Receives      uint64            `json:"receives"`
-	Closes        uint64            `json:"closes"`
-	Selects       uint64            `json:"selects"`
-	Created       uint64            `json:"created"`
-	Exited        uint64            `json:"exited"`
-	Parks         map[string]uint64 `json:"parks"`
-	WakeupsByMain uint64            `json:"wakeups_by_main"`
-	Channels      []channelTruth    `json:"channels"`
+	MainGoid       uint64            `json:"main_goid"`
+	Sends          uint64            `json:"sends"`
+	Receives       uint64            `json:"receives"`
+	Closes         uint64            `json:"closes"`
+	Selects        uint64            `json:"selects"`
+	Created        uint64            `json:"created"`
+	Exited         uint64            `json:"exited"`
+	Parks          map[string]uint64 `json:"parks"`
+	WakeupsByMain  uint64            `json:"wakeups_by_main"`
+	Made           uint64            `json:"made"`
+	MadeIn         string            `json:"made_in"`
+	DirectSends    uint64            `json:"direct_sends"`
+	DirectReceives uint64            `json:"direct_receives"`
+	Channels       []channelTruth    `json:"channels"`
 }
 
 var (
@@ -65,14 +74,38 @@ var (
 	all                      []*counted
 	selects, created, exited atomic.Uint64
 	parksSelect              uint64
+	made                     uint64
+	others                   []any
 	wakeups                  uint64
 	watcher                  = program.NewWatcher(4 << 20)
 )
 
 func newCounted(name string, capacity int) *counted {
-	c := &counted{values: make(chan int, capacity), name: name}
+	c := &counted{values: makeInt(capacity), name: name}
 	all = append(all, c)
 	return c
+}
+
+// makeInt makes every channel that carries operations: the place where they all come from.
+//
+//go:noinline
+func makeInt(capacity int) chan int {
+	made++
+	return make(chan int, capacity)
+}
+
+// makeOthers makes channels in each way that the runtime has: without a buffer, with elements that
+// hold no pointer, that hold some, and of no size; and by reflection.
+func makeOthers() {
+	for i := 0; i < *rounds; i++ {
+		others = append(others,
+			make(chan [3]int),
+			make(chan [3]int, i+1),
+			make(chan *int, i+1),
+			make(chan struct{}, i+1),
+			reflect.MakeChan(reflect.TypeOf((chan string)(nil)), i+1).Interface())
+		made += 5
+	}
 }
 
 func (c *counted) send(value int) {
@@ -128,11 +161,13 @@ func main() {
 	parkedSenders()
 	readySelects()
 	parkedSelects()
+	makeOthers()
 	join()
 
 	program.Tell(collect())
 	_, _ = io.Copy(io.Discard, input)
 	runtime.KeepAlive(all)
+	runtime.KeepAlive(others)
 }
 
 // buffered fills and empties a channel of its own in each goroutine: nothing blocks.
@@ -208,6 +243,7 @@ func parkedReceivers() {
 		watcher.AwaitWaiting(*workers, "chan receive", "main.receiver(")
 		for _, c := range channels {
 			c.parksReceive.Add(1)
+			c.directSends.Add(1)
 			wakeups++
 			c.send(round)
 		}
@@ -242,6 +278,7 @@ func parkedSenders() {
 		watcher.AwaitWaiting(*workers, "chan send", "main.sender(")
 		for _, c := range channels {
 			c.parksSend.Add(1)
+			c.directReceives.Add(1)
 			wakeups++
 			c.receive()
 		}
@@ -292,8 +329,10 @@ func parkedSelects() {
 			parksSelect++
 			wakeups++
 			if round%2 == 0 {
+				p.left.directSends.Add(1)
 				p.left.send(round)
 			} else {
+				p.right.directReceives.Add(1)
 				p.right.receive()
 			}
 		}
@@ -320,21 +359,27 @@ func collect() truth {
 		Exited:        exited.Load(),
 		Parks:         map[string]uint64{"select": parksSelect},
 		WakeupsByMain: wakeups,
+		Made:          made,
+		MadeIn:        "main.makeInt",
 	}
 	for _, c := range all {
 		one := channelTruth{
-			Name:         c.name,
-			Address:      program.Address(c.values),
-			Cap:          cap(c.values),
-			Sends:        c.sends.Load(),
-			Receives:     c.receives.Load(),
-			Closes:       c.closes.Load(),
-			ParksSend:    c.parksSend.Load(),
-			ParksReceive: c.parksReceive.Load(),
+			Name:           c.name,
+			Address:        program.Address(c.values),
+			Cap:            cap(c.values),
+			Sends:          c.sends.Load(),
+			Receives:       c.receives.Load(),
+			Closes:         c.closes.Load(),
+			ParksSend:      c.parksSend.Load(),
+			ParksReceive:   c.parksReceive.Load(),
+			DirectSends:    c.directSends.Load(),
+			DirectReceives: c.directReceives.Load(),
 		}
 		t.Channels = append(t.Channels, one)
 		t.Sends += one.Sends
 		t.Receives += one.Receives
+		t.DirectSends += one.DirectSends
+		t.DirectReceives += one.DirectReceives
 		t.Closes += one.Closes
 		t.Parks["chan send"] += one.ParksSend
 		t.Parks["chan receive"] += one.ParksReceive

@@ -14,6 +14,7 @@ mod dwarf;
 mod elf;
 mod moduledata;
 mod pclntab;
+mod result;
 mod sites;
 mod table;
 mod variables;

@@ -11,6 +11,7 @@ use tracer_common::{FrameState, HOOK_COUNT, Hook};
 
 use super::code::{self, Code, Flow, Instruction};
 use super::elf::Elf;
+use super::result;
 use super::{FileOffset, Pclntab, Vaddr};
 
 /// Longest way from the entry to a site, instructions. Sites seen are within 20.
@@ -41,6 +42,9 @@ pub struct HookSite {
     pub registers: Vec<&'static str>,
     /// What the frame pointer means there.
     pub frame: FrameState,
+    /// The argument register, from 0, that holds the function's result there, if that is what the
+    /// hook reads.
+    pub result: Option<u8>,
 }
 
 /// Why a hook has no site in this binary. Nothing can be probed there; memory can still be read.
@@ -98,6 +102,8 @@ enum Place {
         callee: &'static str,
         maker: &'static str,
     },
+    /// At the last branch before its return, where its result is known.
+    Result,
 }
 
 /// The functions behind the hooks, the same in Go 1.19 to 1.27 unless noted.
@@ -118,6 +124,14 @@ const fn contract(hook: Hook) -> Contract {
         // runqput(pp *p, gp *g, next bool), called by newproc's closure when the new goroutine's
         // fields are all set
         Hook::Create => (&["runtime.newproc.func1"], &[1]),
+        // makechan(t *chantype, size int) *hchan
+        Hook::ChanMake => (&["runtime.makechan"], &[]),
+        // execute(gp *g, inheritTime bool)
+        Hook::Run => (&["runtime.execute"], &[0]),
+        // send(c *hchan, sg *sudog, ep unsafe.Pointer, unlockf func(), skip int)
+        Hook::DirectSend => (&["runtime.send"], &[0, 1]),
+        // recv(c *hchan, sg *sudog, ep unsafe.Pointer, unlockf func(), skip int)
+        Hook::DirectRecv => (&["runtime.recv"], &[0, 1]),
         // gdestroy(gp *g), Go 1.22 and later; goexit0(gp *g) before
         Hook::Exit => (&["runtime.gdestroy", "runtime.goexit0"], &[0]),
     };
@@ -126,6 +140,7 @@ const fn contract(hook: Hook) -> Contract {
             callee: "runtime.runqput",
             maker: "runtime.newproc1",
         },
+        Hook::ChanMake => Place::Result,
         _ => Place::Begin,
     };
     Contract {
@@ -139,7 +154,13 @@ const fn contract(hook: Hook) -> Contract {
 fn is_optional(hook: Hook) -> bool {
     matches!(
         hook,
-        Hook::ChanSend | Hook::ChanRecv | Hook::ChanClose | Hook::Select
+        Hook::ChanSend
+            | Hook::ChanRecv
+            | Hook::ChanClose
+            | Hook::Select
+            | Hook::ChanMake
+            | Hook::DirectSend
+            | Hook::DirectRecv
     )
 }
 
@@ -203,6 +224,7 @@ fn find_with(
     })?;
     let chosen = match contract.place {
         Place::Begin => at_begin(&code, contract.arguments),
+        Place::Result => at_result(&code, |target| keeps_registers(table, target)),
         Place::Call { callee, maker } => {
             let entry = |name| table.lookup(name).map(|function| function.entry);
             at_call(&code, entry(callee), entry(maker), contract.arguments)
@@ -210,7 +232,7 @@ fn find_with(
     };
     let offset_of = |at: Vaddr| at.0.saturating_sub(function.entry.0);
     let site = chosen
-        .and_then(|(index, why)| {
+        .and_then(|Chosen { index, why, result }| {
             let instruction = &code.instructions[index];
             let file_offset = elf.file_offset(instruction.address).ok_or(Problem {
                 at: Some(instruction),
@@ -233,6 +255,7 @@ fn find_with(
                     .filter_map(|register| code::register_name(code.arch(), register))
                     .collect(),
                 frame: code.frame_state(index),
+                result,
             })
         })
         .map_err(|problem| SiteError::Code {
@@ -250,8 +273,24 @@ struct Problem<'a> {
     what: &'static str,
 }
 
-/// A site's index among the instructions, and why it was chosen.
-type Chosen<'a> = Result<(usize, &'static str), Problem<'a>>;
+/// A site among the instructions.
+struct Chosen {
+    index: usize,
+    /// Why it was chosen.
+    why: &'static str,
+    /// See [`HookSite::result`].
+    result: Option<u8>,
+}
+
+impl Chosen {
+    fn new(index: usize, why: &'static str) -> Chosen {
+        Chosen {
+            index,
+            why,
+            result: None,
+        }
+    }
+}
 
 /// The decoder must have understood the whole function: only then is it known that no jump leads
 /// back to before the site.
@@ -267,7 +306,7 @@ fn check_complete<'a>(code: &'a Code<'_>) -> Result<(), Problem<'a>> {
 
 /// The first emulated instruction behind the stack check. There is no jump on the way, since jumps
 /// are emulated.
-fn at_begin<'a>(code: &'a Code<'_>, arguments: &[usize]) -> Chosen<'a> {
+fn at_begin<'a>(code: &'a Code<'_>, arguments: &[usize]) -> Result<Chosen, Problem<'a>> {
     check_complete(code)?;
     let needed: Vec<_> = arguments
         .iter()
@@ -283,11 +322,11 @@ fn at_begin<'a>(code: &'a Code<'_>, arguments: &[usize]) -> Chosen<'a> {
                     at: Some(jump),
                     what: "a jump back to before the site, which would fire more than once a call,",
                 }),
-                (None, 0) => Ok((
+                (None, 0) => Ok(Chosen::new(
                     index,
                     "no stack check; emulated by the kernel, arguments intact",
                 )),
-                (None, _) => Ok((
+                (None, _) => Ok(Chosen::new(
                     index,
                     "behind the stack check; emulated by the kernel, arguments intact",
                 )),
@@ -321,7 +360,7 @@ fn at_call<'a>(
     callee: Option<Vaddr>,
     maker: Option<Vaddr>,
     arguments: &[usize],
-) -> Chosen<'a> {
+) -> Result<Chosen, Problem<'a>> {
     check_complete(code)?;
     let only_call = |of: Option<Vaddr>| {
         let mut calls = code
@@ -372,10 +411,36 @@ fn at_call<'a>(
     if !instruction.emulated {
         return problem(Some(instruction), "the kernel does not emulate the call");
     }
-    Ok((
+    Ok(Chosen::new(
         site,
         "the call that puts the new goroutine on a run queue; emulated by the kernel",
     ))
+}
+
+/// The last branch before the return, where the result is in a register.
+fn at_result<'a>(
+    code: &'a Code<'_>,
+    keeps_registers: impl Fn(Vaddr) -> bool,
+) -> Result<Chosen, Problem<'a>> {
+    check_complete(code)?;
+    let known = result::known(code, keeps_registers).map_err(|what| Problem {
+        at: code.instructions.first(),
+        what,
+    })?;
+    Ok(Chosen {
+        index: known.branch,
+        why: "the last branch before the return, with the result in a register; emulated by the kernel",
+        result: u8::try_from(known.register).ok(),
+    })
+}
+
+/// The write barrier keeps all registers but those that no argument is in
+/// (`src/runtime/asm_amd64.s` and `asm_arm64.s`, Go 1.19 to 1.27; up to 1.20 it has a copy for each
+/// register that it takes a value in).
+fn keeps_registers(table: &Pclntab, target: Vaddr) -> bool {
+    table.function(target).is_some_and(|function| {
+        function.entry == target && function.name.starts_with("runtime.gcWriteBarrier")
+    })
 }
 
 #[cfg(test)]
@@ -388,7 +453,7 @@ mod tests {
     fn begin(arch: Arch, bytes: &[u8], arguments: &[usize]) -> Result<u64, &'static str> {
         let code = Code::decode(arch, bytes, ENTRY);
         match at_begin(&code, arguments) {
-            Ok((index, _)) => Ok(code.instructions[index].address.0 - ENTRY.0),
+            Ok(chosen) => Ok(code.instructions[chosen.index].address.0 - ENTRY.0),
             Err(problem) => Err(problem.what),
         }
     }
@@ -480,7 +545,7 @@ mod tests {
         let find = |bytes: &[u8]| {
             let code = Code::decode(Arch::Amd64, bytes, ENTRY);
             at_call(&code, callee, maker, &[1])
-                .map(|(index, _)| code.instructions[index].address.0 - ENTRY.0)
+                .map(|chosen| code.instructions[chosen.index].address.0 - ENTRY.0)
                 .map_err(|problem| problem.what)
         };
         // call maker; mov rbx, rax; call callee; ret

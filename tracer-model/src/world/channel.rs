@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::event::Fill;
-use crate::ids::{ChanAddr, ChanId, Ktime, Pc};
+use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
 use crate::snapshot::{self, Value, Waiter};
 use crate::wait::Direction;
 
@@ -59,11 +59,25 @@ pub struct Side {
     pub parks: u64,
     /// How often a goroutine was made runnable that was parked in a plain operation on this side.
     pub wakeups: u64,
+    /// Operations, those in a select included, that completed at once with a goroutine that waited on
+    /// the other side.
+    pub direct: u64,
     /// Nanoseconds that goroutines spent parked in plain operations, once the wait has ended. What
     /// a select waits for is not attributed to one of its channels.
     pub blocked_nanos: u64,
     /// Where the operations were asked for.
     pub sites: Sites,
+}
+
+/// How a channel came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// When.
+    pub at: Ktime,
+    /// By whom; `Goid(0)` is the runtime.
+    pub by: Goid,
+    /// Where, if known.
+    pub site: Option<Pc>,
 }
 
 /// What a read of memory showed of a channel.
@@ -96,6 +110,7 @@ pub struct Channel {
     send: Side,
     receive: Side,
     contents: Option<Contents>,
+    made: Option<Made>,
     first: Ktime,
     last: Ktime,
 }
@@ -115,6 +130,7 @@ impl Channel {
             send: Side::default(),
             receive: Side::default(),
             contents: None,
+            made: None,
             first: at,
             last: at,
         }
@@ -173,6 +189,11 @@ impl Channel {
         self.contents.as_ref()
     }
 
+    /// How it came to be, if that was seen.
+    pub const fn made(&self) -> Option<Made> {
+        self.made
+    }
+
     /// When it was first heard of.
     pub const fn first_activity(&self) -> Ktime {
         self.first
@@ -188,6 +209,11 @@ impl Channel {
             Direction::Send => &mut self.send,
             Direction::Receive => &mut self.receive,
         }
+    }
+
+    pub(super) fn make(&mut self, made: Made) {
+        self.touch(made.at);
+        self.made = Some(made);
     }
 
     pub(super) fn count_close(&mut self) {

@@ -21,6 +21,10 @@ pub struct Counters {
     pub wakeups: u64,
     /// How often it made another goroutine runnable.
     pub wakeups_made: u64,
+    /// How often it started to run.
+    pub runs: u64,
+    /// Nanoseconds from its wake-ups, and from its creation, until it ran: where both were seen.
+    pub scheduling_nanos: u64,
     /// Most goroutines wait for one kind of thing all their life.
     blocked: SmallVec<[(WaitKind, u64); 1]>,
 }
@@ -182,6 +186,11 @@ impl Entry {
         self.doubted = self.doubted.max(until);
     }
 
+    /// Since when it waits to run, as far as events tell.
+    pub(super) fn runnable_since(&self) -> Option<Ktime> {
+        (self.told.phase == Phase::Runnable).then_some(self.told.since)
+    }
+
     /// Time of the newest knowledge about its state.
     pub(super) fn known_at(&self) -> Ktime {
         self.told
@@ -211,6 +220,24 @@ impl Entry {
             self.last_site = site;
         }
         effect
+    }
+
+    /// The goroutine starts to run: after a wake-up or its creation, after it was preempted or had
+    /// yielded (of which there is no event), or since it did not park after all. Returns how long it
+    /// waited for that since the wake-up or creation, if that was seen.
+    pub(super) fn run(&mut self, at: Ktime, lost_at: Option<Ktime>) -> (Effect, Option<u64>) {
+        self.counters.runs += 1;
+        let since = self.told.since;
+        let latency = (self.told.phase == Phase::Runnable
+            && at >= self.told.at
+            && lost_at.is_none_or(|lost| lost <= since))
+        .then(|| at.since(since));
+        self.counters.scheduling_nanos += latency.unwrap_or(0);
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.told.since = at;
+        }
+        (effect, latency)
     }
 
     /// The goroutine made another one runnable.
@@ -611,8 +638,12 @@ impl<'w> Goroutine<'w> {
 pub(super) const fn site(kind: &EventKind) -> Option<Pc> {
     match kind {
         EventKind::SendBegin(op) | EventKind::ReceiveBegin(op) | EventKind::Close(op) => op.site,
-        EventKind::SelectBegin { site, .. } | EventKind::Create { site, .. } => *site,
+        EventKind::SelectBegin { site, .. }
+        | EventKind::Create { site, .. }
+        | EventKind::Make { site, .. } => *site,
         EventKind::Park { .. }
+        | EventKind::Run
+        | EventKind::Direct { .. }
         | EventKind::Ready { .. }
         | EventKind::Exit
         | EventKind::Lost { .. } => None,

@@ -23,7 +23,7 @@ use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
 use crate::snapshot::{Snapshot, State};
 use crate::wait::{Direction, WaitKind, WaitObject};
 
-pub use channel::{Channel, Contents, Side, Sites};
+pub use channel::{Channel, Contents, Made, Side, Sites};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
 pub use join::{Known, Source, Stamp};
 pub use query::{Census, Queue, QueuedWaiter, Queues};
@@ -66,6 +66,8 @@ pub struct World {
     forgotten_channels: u64,
     departed: Departed,
     ended: FxHashMap<Origin, u64>,
+    /// Since when goroutines waited to run that a snapshot found gone before their run was told.
+    runnable: FxHashMap<Goid, Ktime>,
     stacks: Interner<[Pc]>,
     types: Interner<str>,
     totals: Totals,
@@ -100,6 +102,7 @@ impl World {
             forgotten_channels: 0,
             departed: Departed::new(limits.departed),
             ended: FxHashMap::default(),
+            runnable: FxHashMap::default(),
             stacks: Interner::default(),
             types: Interner::default(),
             totals: Totals::default(),
@@ -197,6 +200,7 @@ impl World {
                 self.update(*woken, at, |entry| {
                     entry.ready(at, waker, lost_at, parks_seen)
                 });
+                self.expect_run(*woken, at);
                 if let Some(WaitObject::Chan { chan, direction }) = *object {
                     let channel = self.channel_entry(chan, at);
                     channel.touch(at);
@@ -217,9 +221,58 @@ impl World {
                     created_at: *created_at,
                 };
                 self.update(*child, at, |entry| entry.create(at, actor, *gaddr, origin));
+                self.expect_run(*child, at);
+            }
+            EventKind::Run => {
+                self.totals.runs += 1;
+                self.expect_goroutine(actor, at);
+                let mut latency = None;
+                self.update(actor, at, |entry| {
+                    let (effect, waited) = entry.run(at, lost_at);
+                    latency = waited;
+                    effect
+                });
+                let gone_since = self.runnable.remove(&actor);
+                if let Some(since) = gone_since
+                    && lost_at.is_none_or(|lost| lost <= since)
+                {
+                    latency = latency.or(Some(at.since(since)));
+                }
+                if let Some(nanos) = latency {
+                    self.totals.scheduled += 1;
+                    self.totals.scheduling_nanos += nanos;
+                }
+            }
+            EventKind::Make {
+                chan,
+                site: made_at,
+            } => {
+                self.totals.made += 1;
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.make(
+                    *chan,
+                    Made {
+                        at,
+                        by: actor,
+                        site: *made_at,
+                    },
+                );
+            }
+            EventKind::Direct {
+                chan, direction, ..
+            } => {
+                match direction {
+                    Direction::Send => self.totals.direct_sends += 1,
+                    Direction::Receive => self.totals.direct_receives += 1,
+                }
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                let channel = self.channel_entry(*chan, at);
+                channel.touch(at);
+                channel.side_mut(*direction).direct += 1;
             }
             EventKind::Exit => {
                 self.totals.exited += 1;
+                self.runnable.remove(&actor);
                 self.expect_goroutine(actor, at);
                 self.exit(actor, at);
             }
@@ -246,10 +299,13 @@ impl World {
             }
         }
         if self.complete_at <= Some(started) {
+            // Events are not held back for as long as from one snapshot to the next.
+            let before = self.complete_at;
+            self.runnable.retain(|_, since| Some(*since) >= before);
             self.complete_at = Some(started);
             let (departed, ended) = (&mut self.departed, &mut self.ended);
             departed.settle(started);
-            let vanished = &mut self.totals.vanished;
+            let (vanished, runnable) = (&mut self.totals.vanished, &mut self.runnable);
             let absence = Departure::Absence {
                 started,
                 finished: snapshot.finished,
@@ -257,6 +313,9 @@ impl World {
             self.goroutines.retain(|&goid, entry| {
                 let stays = entry.known_at() >= started;
                 if !stays {
+                    if let Some(since) = entry.runnable_since() {
+                        runnable.insert(goid, since);
+                    }
                     departed.insert(goid, absence);
                     *ended.entry(entry.origin()).or_insert(0) += 1;
                     *vanished += 1;
@@ -405,6 +464,14 @@ impl World {
         }
     }
 
+    /// The goroutine can run from now on. If a snapshot said already that it is gone, this is the only
+    /// place that remembers.
+    fn expect_run(&mut self, goid: Goid, at: Ktime) {
+        if goid.0 != 0 && !self.goroutines.contains_key(&goid) {
+            self.runnable.insert(goid, at);
+        }
+    }
+
     fn expect_goroutine(&mut self, goid: Goid, at: Ktime) {
         if goid.0 == 0 {
             self.totals
@@ -447,6 +514,17 @@ impl World {
             channel.fill(at, fill);
         }
         Some(channel)
+    }
+
+    /// A new channel at this address: whatever was there before is gone. What is known only from later
+    /// is already about the new one, since a snapshot can be ahead of the events.
+    fn make(&mut self, addr: ChanAddr, made: Made) {
+        if let Some(channel) = self.channels.get(&addr)
+            && channel.first_activity() < made.at
+        {
+            self.channels.remove(&addr);
+        }
+        self.channel_entry(addr, made.at).make(made);
     }
 
     fn channel_entry(&mut self, addr: ChanAddr, at: Ktime) -> &mut Channel {

@@ -31,6 +31,18 @@ pub struct Totals {
     pub wakeups_from: FxHashMap<WaitReason, u64>,
     /// Of these, by the runtime itself: timers, the network poller.
     pub wakeups_by_runtime: u64,
+    /// Channels made.
+    pub made: u64,
+    /// Sends, those in a select included, that handed their value to a waiting receiver.
+    pub direct_sends: u64,
+    /// Receives, those in a select included, that found a sender waiting.
+    pub direct_receives: u64,
+    /// How often a goroutine started to run on a thread.
+    pub runs: u64,
+    /// Of these, after a wake-up or a creation that was seen.
+    pub scheduled: u64,
+    /// Nanoseconds from these wake-ups and creations until the goroutine ran.
+    pub scheduling_nanos: u64,
     /// Goroutines created.
     pub created: u64,
     /// Goroutines that exited.

@@ -141,6 +141,22 @@ pub(crate) fn event(line: &str) -> Event {
             start: Pc(0x400),
             site: Some(Pc(0x500)),
         },
+        ("run", []) => EventKind::Run,
+        ("make", [chan]) => EventKind::Make {
+            chan: chan_addr(chan),
+            site: Some(Pc(0x600)),
+        },
+        ("meet", [case, partner]) => {
+            let WaitObject::Chan { chan, direction } = object(case) else {
+                panic!("only channels have two sides: {line}");
+            };
+            EventKind::Direct {
+                chan,
+                direction,
+                partner: goid(partner),
+                partner_selects: false,
+            }
+        }
         ("exit", []) => EventKind::Exit,
         _ => panic!("not an event: {line}"),
     };

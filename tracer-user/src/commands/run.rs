@@ -14,7 +14,7 @@ use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime
 
 use super::Verdict;
 use crate::cli::{Format, Level, Listen, RunArgs, RunTarget};
-use crate::document::run::{Attached, Line, ProbeInfo, Stamped};
+use crate::document::run::{Attached, LeftOut, Line, ProbeInfo, Stamped};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
 use crate::serve;
@@ -24,6 +24,7 @@ use crate::text;
 use crate::trace::kernel::{Attachment, Kernel, Settings};
 use crate::trace::pipeline::{Ended, Input, Output, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
+use crate::trace::probes::Sites;
 use crate::trace::{observer, probes};
 
 /// The port of the design's contract.
@@ -47,7 +48,10 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
     let host = Host::look();
     let (target, held) = open(&args.target)?;
     host.check_memory()?;
-    let mut sites = probes::sites(&target.binary, args.level)?;
+    let Sites {
+        found: mut sites,
+        left_out,
+    } = probes::sites(&target.binary, args.level)?;
     if args.bench_worst {
         probes::move_to_entry(&mut sites);
     }
@@ -90,6 +94,13 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
                 address: site.vaddr.to_string(),
                 offset: site.offset_in_function,
                 instruction: site.instruction.clone(),
+            })
+            .collect(),
+        left_out: left_out
+            .iter()
+            .map(|(hook, reason)| LeftOut {
+                hook: hook.program(),
+                reason: reason.to_string(),
             })
             .collect(),
         expected_seconds_per_hit: seconds(probes::HIT_COST_NANOS),

@@ -61,6 +61,8 @@ pub(crate) struct Attached {
     pub(crate) target: Target,
     pub(crate) level: &'static str,
     pub(crate) probes: Vec<ProbeInfo>,
+    /// Probes that the level would have as well, but that have no safe place in this program.
+    pub(crate) left_out: Vec<LeftOut>,
     /// Estimated time that one hit takes from the target.
     pub(crate) expected_seconds_per_hit: f64,
     /// Address of the HTTP server, if it runs.
@@ -75,6 +77,13 @@ pub(crate) struct ProbeInfo {
     pub(crate) address: String,
     pub(crate) offset: u64,
     pub(crate) instruction: String,
+}
+
+/// A probe that is not placed.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LeftOut {
+    pub(crate) hook: &'static str,
+    pub(crate) reason: String,
 }
 
 /// Goroutines by state; the runtime's own are counted apart.
@@ -103,6 +112,16 @@ pub(crate) struct Totals {
     pub(crate) wakeups_from: BTreeMap<String, u64>,
     pub(crate) created: u64,
     pub(crate) exited: u64,
+    /// Channels made.
+    pub(crate) made: u64,
+    /// Operations that completed at once with a goroutine that waited on the other side.
+    pub(crate) direct_sends: u64,
+    pub(crate) direct_receives: u64,
+    /// How often a goroutine started to run.
+    pub(crate) runs: u64,
+    /// Of these, after a wake-up or creation that was seen, and the time from that until it ran.
+    pub(crate) scheduled: u64,
+    pub(crate) scheduling_seconds: f64,
     /// Transitions that the model holds impossible.
     pub(crate) anomalies: BTreeMap<&'static str, u64>,
 }
@@ -171,6 +190,9 @@ pub(crate) struct Channel {
     /// `null` if not known.
     pub(crate) cap: Option<u64>,
     pub(crate) closed: bool,
+    /// Where and by whom it was made, if that was seen.
+    pub(crate) made_at: Option<Site>,
+    pub(crate) made_by: Option<Goid>,
     pub(crate) sends: u64,
     pub(crate) receives: u64,
     pub(crate) closes: u64,
@@ -179,6 +201,9 @@ pub(crate) struct Channel {
     /// Goroutines made runnable that had parked in a send.
     pub(crate) wakeups_send: u64,
     pub(crate) wakeups_receive: u64,
+    /// Operations that completed at once with a goroutine that waited on the other side.
+    pub(crate) direct_sends: u64,
+    pub(crate) direct_receives: u64,
     pub(crate) max_len: u64,
     pub(crate) send_waiting: usize,
     pub(crate) recv_waiting: usize,
@@ -207,6 +232,9 @@ pub(crate) struct Goroutine {
     pub(crate) wakeups: u64,
     pub(crate) wakeups_made: u64,
     pub(crate) blocked_seconds: f64,
+    pub(crate) runs: u64,
+    /// From its wake-ups and its creation until it ran.
+    pub(crate) scheduling_seconds: f64,
     /// Who made it runnable last, if that was seen.
     pub(crate) last_waker: Option<Waker>,
 }
@@ -230,6 +258,8 @@ pub(crate) struct Report {
     pub(crate) seconds: f64,
     pub(crate) totals: Totals,
     pub(crate) loss: Loss,
+    /// Hits of each probe as the kernel side counted them, whether their records arrived or not.
+    pub(crate) hits: BTreeMap<&'static str, u64>,
     pub(crate) goroutines: Vec<Goroutine>,
     pub(crate) channels: Vec<Channel>,
     pub(crate) findings: Vec<Finding>,

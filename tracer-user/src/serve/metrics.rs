@@ -144,6 +144,27 @@ impl Scrape {
         for (reason, count) in &totals.wakeups_from {
             wakeups.with_label_values(&[reason.as_str()]).inc_by(*count);
         }
+        let direct = self.counters(
+            "gotrace_channel_handoffs_total",
+            "Channel operations that completed at once with a goroutine waiting on the other side.",
+            &["operation"],
+        )?;
+        for (operation, count) in [
+            ("send", totals.direct_sends),
+            ("receive", totals.direct_receives),
+        ] {
+            direct.with_label_values(&[operation]).inc_by(count);
+        }
+        self.counter(
+            "gotrace_channels_made_total",
+            "Channels made since attach, where the level traces that.",
+            totals.made,
+        )?;
+        self.counter(
+            "gotrace_goroutine_runs_total",
+            "Times that a goroutine started to run, where the level traces that.",
+            totals.runs,
+        )?;
         self.counter(
             "gotrace_goroutines_created_total",
             "Goroutines created since attach.",

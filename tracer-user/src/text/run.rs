@@ -65,6 +65,10 @@ pub(crate) fn attached(attached: &Attached) -> String {
         }
         let _ = writeln!(text, "{probes}");
     }
+    for left_out in &attached.left_out {
+        let text_of = format!("without {}: {}", left_out.hook, left_out.reason);
+        let _ = writeln!(text, "{}", styled(NOTICE, text_of));
+    }
     if let Some(address) = &attached.listening {
         let _ = writeln!(
             text,

@@ -227,6 +227,25 @@ impl<M: Meaning> Decoder<M> {
                 }));
             }
             Kind::Exit => emit(event(EventKind::Exit)),
+            Kind::Run => emit(event(EventKind::Run)),
+            Kind::ChanMake => {
+                let chan = ChanAddr(body.get_u64_le());
+                let site = Pc::of_return(body.get_u64_le());
+                emit(event(EventKind::Make { chan, site }));
+            }
+            Kind::DirectSend | Kind::DirectRecv => {
+                let chan = ChanAddr(body.get_u64_le());
+                let partner = Goid(body.get_u64_le());
+                emit(event(EventKind::Direct {
+                    chan,
+                    direction: match head.kind {
+                        Kind::DirectSend => Direction::Send,
+                        _ => Direction::Receive,
+                    },
+                    partner,
+                    partner_selects: head.aux != 0,
+                }));
+            }
         }
     }
 
@@ -402,6 +421,32 @@ mod tests {
                 },
             ),
             (record(Kind::Exit, 0, 0, &[]), EventKind::Exit),
+            (record(Kind::Run, 0, 0, &[]), EventKind::Run),
+            (
+                record(Kind::ChanMake, 0, 0, &[0xc0, 0x40]),
+                EventKind::Make {
+                    chan: ChanAddr(0xc0),
+                    site: Some(Pc(0x3f)),
+                },
+            ),
+            (
+                record(Kind::DirectSend, 0, 1, &[0xc0, 9]),
+                EventKind::Direct {
+                    chan: ChanAddr(0xc0),
+                    direction: Direction::Send,
+                    partner: Goid(9),
+                    partner_selects: true,
+                },
+            ),
+            (
+                record(Kind::DirectRecv, 0, 0, &[0xc0, 9]),
+                EventKind::Direct {
+                    chan: ChanAddr(0xc0),
+                    direction: Direction::Receive,
+                    partner: Goid(9),
+                    partner_selects: false,
+                },
+            ),
         ] {
             assert_eq!(decode(&[record]), [expected]);
         }

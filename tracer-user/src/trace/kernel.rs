@@ -98,6 +98,8 @@ pub(crate) struct Probe {
     pub(crate) offset: FileOffset,
     /// What the frame pointer means there.
     pub(crate) frame: FrameState,
+    /// Which argument register holds the function's result there, if its hook reads that.
+    pub(crate) result: Option<u8>,
 }
 
 impl Probe {
@@ -106,6 +108,11 @@ impl Probe {
             slot,
             hook: self.hook,
             frame: self.frame,
+            // No register has that number, so none is read.
+            result: match self.result {
+                Some(register) => register,
+                None => u8::MAX,
+            },
         }
     }
 }

@@ -50,7 +50,7 @@ pub(super) fn summary(
             .fullest_channels(TOP)
             .into_iter()
             .filter(|channel| channel.len().is_some_and(|len| len.value > 0))
-            .map(|channel| channel_entry(channel, queues.get(channel.addr())))
+            .map(|channel| channel_entry(channel, queues.get(channel.addr()), symbols))
             .collect(),
         longest_waits: world
             .longest_waits(TOP)
@@ -78,6 +78,12 @@ pub(super) fn totals(world: &World) -> Totals {
         wakeups_from: by_reason(&totals.wakeups_from),
         created: totals.created,
         exited: totals.exited,
+        made: totals.made,
+        direct_sends: totals.direct_sends,
+        direct_receives: totals.direct_receives,
+        runs: totals.runs,
+        scheduled: totals.scheduled,
+        scheduling_seconds: seconds(totals.scheduling_nanos),
         anomalies: totals
             .anomalies
             .iter()
@@ -127,6 +133,8 @@ pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
                         .map(|kind| counters.blocked_nanos(*kind))
                         .sum(),
                 ),
+                runs: counters.runs,
+                scheduling_seconds: seconds(counters.scheduling_nanos),
                 last_waker: goroutine.last_waker().map(last_waker),
             }
         })
@@ -136,11 +144,11 @@ pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
 }
 
 /// Every channel for the report, in the order in which they were first heard of.
-pub(super) fn channels(world: &World) -> Vec<run::Channel> {
+pub(super) fn channels(world: &World, symbols: &dyn Symbolizer) -> Vec<run::Channel> {
     let queues = world.queues();
     let mut list: Vec<run::Channel> = world
         .channels()
-        .map(|channel| channel_entry(channel, queues.get(channel.addr())))
+        .map(|channel| channel_entry(channel, queues.get(channel.addr()), symbols))
         .collect();
     list.sort_unstable_by_key(|channel| channel.id);
     list
@@ -270,7 +278,12 @@ fn census(world: &World) -> Goroutines {
     }
 }
 
-fn channel_entry(channel: &Channel, queue: Option<&Queue<'_>>) -> run::Channel {
+fn channel_entry(
+    channel: &Channel,
+    queue: Option<&Queue<'_>>,
+    symbols: &dyn Symbolizer,
+) -> run::Channel {
+    let made = channel.made();
     let (send, receive) = (
         channel.side(Direction::Send),
         channel.side(Direction::Receive),
@@ -282,6 +295,8 @@ fn channel_entry(channel: &Channel, queue: Option<&Queue<'_>>) -> run::Channel {
         len: channel.len().map(|len| len.value),
         cap: channel.cap(),
         closed: channel.closed().is_some(),
+        made_at: made.and_then(|made| Site::of(made.site?, symbols)),
+        made_by: made.map(|made| made.by),
         sends: send.operations,
         receives: receive.operations,
         closes: channel.closes(),
@@ -289,6 +304,8 @@ fn channel_entry(channel: &Channel, queue: Option<&Queue<'_>>) -> run::Channel {
         parks_receive: receive.parks,
         wakeups_send: send.wakeups,
         wakeups_receive: receive.wakeups,
+        direct_sends: send.direct,
+        direct_receives: receive.direct,
         max_len: channel.max_len(),
         send_waiting: queue.map_or(0, |queue| queue.send.len()),
         recv_waiting: queue.map_or(0, |queue| queue.receive.len()),

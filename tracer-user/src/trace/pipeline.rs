@@ -450,8 +450,9 @@ impl Pipeline {
             seconds,
             totals: counted.totals,
             loss: counted.loss,
+            hits: counted.hits.into_iter().collect(),
             goroutines: picture::goroutines(&self.world),
-            channels: picture::channels(&self.world),
+            channels: picture::channels(&self.world, &self.symbols),
             findings: self.current_findings(),
             probes_removed: removed,
         };

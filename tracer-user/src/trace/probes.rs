@@ -33,33 +33,51 @@ pub(crate) fn world(level: Level) -> World {
     }
 }
 
+/// Where the probes of a level go in a binary.
+pub(crate) struct Sites {
+    /// Those that can be placed.
+    pub(crate) found: Vec<HookSite>,
+    /// Hooks that the level would have as well, each with the reason why it has no site.
+    pub(crate) left_out: Vec<(Hook, SiteError)>,
+}
+
+/// Whether what the other hooks say stays true without this one: it adds detail.
+const fn adds_detail(hook: Hook) -> bool {
+    matches!(
+        hook,
+        Hook::ChanMake | Hook::Run | Hook::DirectSend | Hook::DirectRecv
+    )
+}
+
 /// Where the probes of a level go in this binary.
 ///
-/// A program that never selects among several channels, or never closes one, does not contain the
-/// function for it: the linker leaves out what nobody calls. Then there is nothing to probe.
+/// A program that never selects among several channels, or never closes or makes one, does not
+/// contain the function for it: the linker leaves out what nobody calls. Then there is nothing to
+/// probe.
 ///
 /// # Errors
-/// A function or instruction is not recognised: then no probe is placed at all.
-pub(crate) fn sites(binary: &GoBinary, level: Level) -> Result<Vec<HookSite>, Failure> {
-    let sites = hooks(level)
-        .iter()
-        .map(|hook| binary.hook_site(*hook))
-        .filter(|site| {
-            let unused = matches!(
-                site,
-                Err(SiteError::Absent {
-                    hook: Hook::Select | Hook::ChanClose,
-                    ..
-                })
-            );
-            !unused
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| {
-            Failure::new("cannot place probes in this program")
-                .because(error)
-                .next("use `--level observe`, which places none, and please report this")
-        })?;
+/// A function or instruction is not recognised without which the rest would not be true: then no
+/// probe is placed at all.
+pub(crate) fn sites(binary: &GoBinary, level: Level) -> Result<Sites, Failure> {
+    let mut sites = Sites {
+        found: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for &hook in hooks(level) {
+        match binary.hook_site(hook) {
+            Ok(site) => sites.found.push(site),
+            Err(SiteError::Absent {
+                hook: Hook::Select | Hook::ChanClose | Hook::ChanMake,
+                ..
+            }) => {}
+            Err(error) if adds_detail(hook) => sites.left_out.push((hook, error)),
+            Err(error) => {
+                return Err(Failure::new("cannot place probes in this program")
+                    .because(error)
+                    .next("use `--level observe`, which places none, and please report this"));
+            }
+        }
+    }
     Ok(sites)
 }
 
@@ -67,8 +85,9 @@ pub(crate) fn sites(binary: &GoBinary, level: Level) -> Result<Vec<HookSite>, Fa
 /// in every way (the kernel cannot emulate it, and a stack that grows runs it twice), which
 /// `cargo xtask bench` measures.
 pub(crate) fn move_to_entry(sites: &mut [HookSite]) {
-    // The creation's site is a call in the middle of its function.
-    for site in sites.iter_mut().filter(|site| site.hook != Hook::Create) {
+    // Two sites are in the middle of their functions: what they read is not there before.
+    let begins = |site: &&mut HookSite| !matches!(site.hook, Hook::Create | Hook::ChanMake);
+    for site in sites.iter_mut().filter(begins) {
         site.vaddr.0 -= site.offset_in_function;
         site.file_offset.0 -= site.offset_in_function;
         site.offset_in_function = 0;
@@ -84,6 +103,7 @@ pub(crate) fn probes(sites: &[HookSite]) -> Vec<Probe> {
             hook: site.hook,
             offset: site.file_offset,
             frame: site.frame,
+            result: site.result,
         })
         .collect()
 }
@@ -102,6 +122,8 @@ pub(crate) fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
         m_curg: layout.m.curg,
         g_waiting: layout.g.waiting,
         sudog_c: layout.sudog.c,
+        sudog_g: layout.sudog.g,
+        sudog_is_select: layout.sudog.is_select,
         hchan_qcount: layout.hchan.qcount,
         hchan_dataqsiz: layout.hchan.dataqsiz,
         chan_reasons: WaitDecoder::new(Arc::clone(binary)).channel_reasons(),

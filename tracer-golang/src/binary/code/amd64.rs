@@ -54,6 +54,8 @@ pub(super) fn decode(bytes: &[u8], entry: Vaddr) -> Vec<Instruction> {
                 address: Vaddr(decoded.ip()),
                 flow: flow(&decoded),
                 writes: writes(&mut info, &decoded),
+                copies: copies(&decoded),
+                returns: decoded.flow_control() == FlowControl::Return,
                 emulated: is_emulated(raw),
                 mention: mention(&decoded),
                 compared_with: compared_with(&decoded),
@@ -108,6 +110,16 @@ fn writes(info: &mut InstructionInfoFactory, decoded: &Decoded) -> Registers {
         .filter(|used| used.register().is_gpr())
         .map(|used| Registers::one(used.register().full_register().number() as u32))
         .fold(Registers::NONE, Registers::and)
+}
+
+/// `mov` of a whole general register into another one.
+fn copies(decoded: &Decoded) -> Option<(Registers, Registers)> {
+    let moves = matches!(decoded.code(), Opcode::Mov_r64_rm64 | Opcode::Mov_rm64_r64);
+    let register = |operand| {
+        (decoded.op_kind(operand) == OpKind::Register)
+            .then(|| Registers::one(decoded.op_register(operand).number() as u32))
+    };
+    moves.then(|| Some((register(0)?, register(1)?)))?
 }
 
 /// Which instructions every kernel's uprobes emulate (arch/x86/kernel/uprobes.c,

@@ -449,6 +449,8 @@ pub(super) fn decode(bytes: &[u8], entry: Vaddr) -> Vec<Instruction> {
                 address: Vaddr(at),
                 flow,
                 writes,
+                copies: copies(word),
+                returns: word & 0xffff_fc1f == 0xd65f_0000,
                 emulated: is_emulated(word, operation),
                 mention: mention.map(|(address, kind)| (Vaddr(address), kind)),
                 compared_with: match operation {
@@ -460,6 +462,13 @@ pub(super) fn decode(bytes: &[u8], entry: Vaddr) -> Vec<Instruction> {
             instruction
         })
         .collect()
+}
+
+/// `mov xd, xm`, which is `orr xd, xzr, xm`.
+fn copies(word: u32) -> Option<(Registers, Registers)> {
+    let (rd, rm) = (bits(word, 0, 5), bits(word, 16, 5));
+    (word & 0xffe0_ffe0 == 0xaa00_03e0 && rd != 31 && rm != 31)
+        .then(|| (Registers::one(rd), Registers::one(rm)))
 }
 
 /// Which instructions the kernel's uprobes simulate (arch/arm64/kernel/probes/decode-insn.c): direct

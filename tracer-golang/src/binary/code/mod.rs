@@ -48,8 +48,12 @@ impl Registers {
         Registers(1 << (number & 31))
     }
 
-    const fn and(self, other: Registers) -> Registers {
+    pub(super) const fn and(self, other: Registers) -> Registers {
         Registers(self.0 | other.0)
+    }
+
+    pub(super) const fn without(self, other: Registers) -> Registers {
+        Registers(self.0 & !other.0)
     }
 
     pub(super) const fn intersects(self, other: Registers) -> bool {
@@ -72,6 +76,10 @@ pub(super) struct Instruction {
     pub(super) flow: Flow,
     /// General registers that it writes; at least these, never fewer.
     pub(super) writes: Registers,
+    /// The general register that it sets to the whole of another one, and that one.
+    pub(super) copies: Option<(Registers, Registers)>,
+    /// Whether it returns from the function.
+    pub(super) returns: bool,
     /// Whether a uprobe on it needs no single step: the kernel does its work by itself.
     pub(super) emulated: bool,
     /// The static address that it mentions.
