@@ -31,8 +31,10 @@ macro_rules! layouts {
                     let (strukt, size) = [$go $(, $older)*]
                         .into_iter()
                         .find_map(|name| Some((name, source.size(name)?)))
+                        .filter(|(_, size)| *size <= MAX_STRUCT)
                         .ok_or_else(|| MissingLayout($go.to_owned()))?;
-                    let _ = strukt; // a struct may have no field of interest
+                    let source = Within { source, size };
+                    let _ = (strukt, &source); // a struct may have no field of interest
                     Ok($strukt {
                         size,
                         $($field: layouts!(@get source, strukt, [$path $(, $alt)*] $(, $optional)?),)*
@@ -58,6 +60,22 @@ pub trait LayoutSource {
     fn size(&self, strukt: &str) -> Option<u32>;
     /// Offset in bytes of a field, which may be nested: `sched.sp`.
     fn offset(&self, strukt: &str, field: &str) -> Option<u32>;
+}
+
+/// No struct of the runtime is larger, bytes: `runtime.heapArena` of Go 1.19 has a tenth of it.
+const MAX_STRUCT: u32 = 1 << 24;
+
+/// The fields of one struct, as far as they lie within it: a binary's DWARF may say anything.
+struct Within<'a> {
+    source: &'a dyn LayoutSource,
+    size: u32,
+}
+
+impl Within<'_> {
+    fn offset(&self, strukt: &str, field: &str) -> Option<u32> {
+        let offset = self.source.offset(strukt, field)?;
+        (offset < self.size).then_some(offset)
+    }
 }
 
 /// A struct or field that a [`LayoutSource`] does not have.
@@ -487,12 +505,31 @@ mod tests {
     impl LayoutSource for Source {
         fn size(&self, strukt: &str) -> Option<u32> {
             self.asked.borrow_mut().push(strukt.to_owned());
-            (!self.without.contains(strukt)).then_some(0)
+            (!self.without.contains(strukt)).then_some(8)
         }
 
         fn offset(&self, strukt: &str, _field: &str) -> Option<u32> {
-            self.size(strukt)
+            self.size(strukt).map(|_| 0)
         }
+    }
+
+    #[test]
+    fn fields_lie_within_their_struct() {
+        struct Source(u32);
+        impl LayoutSource for Source {
+            fn size(&self, _strukt: &str) -> Option<u32> {
+                Some(self.0)
+            }
+
+            fn offset(&self, _strukt: &str, _field: &str) -> Option<u32> {
+                Some(24)
+            }
+        }
+        assert!(Defer::from_source(&Source(32)).is_ok());
+        let outside = Defer::from_source(&Source(24)).expect_err("it is behind the struct");
+        assert_eq!(outside, MissingLayout("runtime._defer.link".to_owned()));
+        let huge = Defer::from_source(&Source(MAX_STRUCT + 1)).expect_err("no struct is so large");
+        assert_eq!(huge, MissingLayout("runtime._defer".to_owned()));
     }
 
     #[test]

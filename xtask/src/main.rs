@@ -11,6 +11,7 @@ mod bench;
 mod demo;
 mod ebpf;
 mod fixtures;
+mod fuzz;
 mod go;
 mod layouts;
 mod privilege;
@@ -39,6 +40,8 @@ enum Task {
     Layouts(go::Versions),
     /// Print where gotrace's probes would sit in a Go binary, and why that is safe or refused.
     Sites(sites::Options),
+    /// Feed hostile bytes to whatever reads binaries and memory.
+    Fuzz(fuzz::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -78,6 +81,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ebpf(options) => ebpf::run(&options),
         Task::Layouts(versions) => layouts::add(&versions.versions),
         Task::Sites(options) => sites::print(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),

@@ -9,7 +9,7 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{ebpf, fixtures, privilege, promtool, workspace};
+use crate::{ebpf, fixtures, fuzz, privilege, promtool, workspace};
 
 /// Which tests run.
 #[derive(Args)]
@@ -42,7 +42,12 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         stages.run("format", || {
             Ok(workspace::cargo(shell)
                 .args(["fmt", "--all", "--check"])
-                .run()?)
+                .run()
+                .and_then(|()| {
+                    workspace::cargo(shell)
+                        .args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+                        .run()
+                })?)
         })?;
         stages.run("clippy", || {
             Ok(workspace::cargo(shell)
@@ -58,6 +63,13 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
                 .env("GOTRACE_GO", &toolchain.go)
                 .env("GOTRACE_CACHE", workspace::cache()?),
         )?;
+        stages.run("fuzzing", || {
+            fuzz::run(&fuzz::Options {
+                seconds: 10,
+                timeout: 10,
+                targets: Vec::new(),
+            })
+        })?;
         stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
     }
     let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;

@@ -34,8 +34,8 @@ impl<'a> DwarfSections<'a> {
     /// Reads them; `None` if the file has none, or they cannot be decompressed.
     pub(super) fn read(elf: &'a Elf) -> Option<DwarfSections<'a>> {
         Some(DwarfSections {
-            info: elf.unloaded_section(".debug_info").ok()??,
-            abbrev: elf.unloaded_section(".debug_abbrev").ok()??,
+            info: elf.unloaded_section(".debug_info")?,
+            abbrev: elf.unloaded_section(".debug_abbrev")?,
         })
     }
 }

@@ -7,9 +7,17 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 use object::read::elf::ElfFile64;
-use object::{LittleEndian, Object, ObjectSection, ObjectSegment, SegmentFlags, elf};
+use object::{
+    CompressionFormat, LittleEndian, Object, ObjectSection, ObjectSegment, SegmentFlags, elf,
+};
 
 use super::{Arch, BinaryError, FileOffset, Vaddr};
+
+/// No section is decompressed that says to be larger, bytes: all DWARF of the largest Go programs is
+/// a fraction of it.
+const MAX_SECTION: u64 = 1 << 30;
+/// Nor one that says to be so many times as large as it is compressed. DWARF shrinks to a third.
+const MAX_COMPRESSION: u64 = 64;
 
 /// A PT_LOAD of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,18 +190,17 @@ impl Elf {
         Some((section.vaddr, section.size))
     }
 
-    /// The bytes of a section that is not loaded (`.debug_info`), decompressed. `Ok(None)` if the
-    /// file has no such section.
-    pub(super) fn unloaded_section(
-        &self,
-        name: &str,
-    ) -> Result<Option<std::borrow::Cow<'_, [u8]>>, object::Error> {
-        let file = File::parse(self.data.bytes())?;
+    /// The bytes of a section that is not loaded (`.debug_info`), decompressed. `None` if the file
+    /// has no such section, or it cannot be decompressed within [`MAX_SECTION`].
+    pub(super) fn unloaded_section(&self, name: &str) -> Option<std::borrow::Cow<'_, [u8]>> {
+        let file = self.file()?;
         // Finds `.zdebug_info` as well.
-        let Some(section) = file.section_by_name(name) else {
-            return Ok(None);
-        };
-        Ok(Some(section.compressed_data()?.decompress()?))
+        let section = file.section_by_name(name)?;
+        let data = section.compressed_data().ok()?;
+        let most = (data.data.len() as u64).saturating_mul(MAX_COMPRESSION);
+        let believed = data.format == CompressionFormat::None
+            || data.uncompressed_size <= most.min(MAX_SECTION);
+        believed.then(|| data.decompress().ok())?
     }
 
     /// Whether the file has a section with this name, or its old compressed form.

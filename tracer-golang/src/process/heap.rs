@@ -4,6 +4,8 @@
 //! All spans are listed in `mheap_.allspans`. Objects are numbered through, so that a bit says
 //! something about each.
 
+use std::ops::Range;
+
 use rustc_hash::FxHashMap;
 use tracer_model::ids::Addr;
 
@@ -17,6 +19,10 @@ const PAGE_SHIFT: u32 = 13;
 /// Addresses that one chunk of the page table covers: 64 MiB.
 const CHUNK_SHIFT: u32 = 26;
 const CHUNK_PAGES: usize = 1 << (CHUNK_SHIFT - PAGE_SHIFT);
+/// Chunks with a table at most, of 32 KiB each.
+const MAX_TABLES: usize = 1 << 13;
+/// Bytes of the list of spans that are read at once.
+const LIST_PIECE: usize = 4 << 20;
 /// End of the address space that a heap may lie in.
 const MAX_ADDRESS: u64 = 1 << 48;
 /// `runtime.mSpanInUse`: the span holds objects (not a stack, not free).
@@ -79,6 +85,12 @@ impl Span {
         (index < self.elems && (index > 0 || offset < self.elem_size)).then_some(index)
     }
 
+    /// Numbers of its pages.
+    fn pages(&self) -> Range<u64> {
+        let first = self.start >> PAGE_SHIFT;
+        first..first + self.pages
+    }
+
     /// Where an object begins.
     pub(super) fn base(&self, index: u32) -> u64 {
         self.start + u64::from(index) * self.elem_size
@@ -104,12 +116,42 @@ pub(super) struct Object {
 pub(super) struct Heap {
     spans: Vec<Span>,
     /// By address, in chunks, the span of each page.
-    chunks: Vec<Option<Box<[u32; CHUNK_PAGES]>>>,
+    chunks: Vec<Chunk>,
+    /// How many of them have a table.
+    tables: usize,
     /// Number of the first chunk.
     first_chunk: u64,
     objects: u64,
     /// Spans whose header made no sense in the last read. Just being reused, if in one read alone.
     pub(super) refused: u64,
+}
+
+/// The spans of one chunk's pages.
+#[derive(Debug)]
+enum Chunk {
+    Empty,
+    /// All of it is this span's: a huge one takes no memory of ours.
+    Whole(u32),
+    Pages(Box<[u32; CHUNK_PAGES]>),
+}
+
+impl Chunk {
+    fn span(&self, page: usize) -> Option<u32> {
+        let span = match self {
+            Chunk::Empty => return None,
+            Chunk::Whole(span) => *span,
+            Chunk::Pages(pages) => pages[page],
+        };
+        (span != NO_SPAN).then_some(span)
+    }
+
+    fn is_free(&self, pages: Range<usize>) -> bool {
+        match self {
+            Chunk::Empty => true,
+            Chunk::Whole(_) => pages.is_empty(),
+            Chunk::Pages(table) => table[pages].iter().all(|span| *span == NO_SPAN),
+        }
+    }
 }
 
 /// Where the layouts of the heap's structs are, and the heap itself.
@@ -133,6 +175,7 @@ impl Heap {
         let mut heap = Heap {
             spans: Vec::with_capacity(spans.len()),
             chunks: Vec::new(),
+            tables: 0,
             first_chunk: 0,
             objects: 0,
             refused,
@@ -140,11 +183,16 @@ impl Heap {
         spans.sort_unstable_by_key(|span| span.start);
         if let (Some(first), Some(last)) = (spans.first(), spans.last()) {
             heap.first_chunk = first.start >> CHUNK_SHIFT;
-            let chunks = (last.end() >> CHUNK_SHIFT) - heap.first_chunk + 1;
-            heap.chunks.resize_with(chunks as usize, || None);
+            let chunks = chunks_of(last).end - heap.first_chunk;
+            heap.chunks.resize_with(chunks as usize, || Chunk::Empty);
         }
         for span in spans {
             heap.add(span, false);
+        }
+        if heap.tables == MAX_TABLES {
+            return Err(HeapError::Implausible(
+                "they are spread over more than 512 GiB".to_owned(),
+            ));
         }
         Ok(heap)
     }
@@ -155,15 +203,35 @@ impl Heap {
         let number = u32::try_from(self.spans.len())
             .ok()
             .filter(|&n| n != NO_SPAN)?;
-        let pages = (span.start >> PAGE_SHIFT)..(span.start >> PAGE_SHIFT) + span.pages;
-        if !take_over && pages.clone().any(|page| self.span_of_page(page).is_some()) {
+        let parts = chunks_of(&span);
+        let first = parts.start.checked_sub(self.first_chunk)? as usize;
+        let chunks = first..first + (parts.end - parts.start) as usize;
+        let pages = |chunk: u64| pages_in(&span, chunk);
+        let mut here = parts.clone().zip(self.chunks.get(chunks.clone())?);
+        if !take_over && here.any(|(number, chunk)| !chunk.is_free(pages(number))) {
             return None;
         }
-        for page in pages {
-            let chunk = (page >> (CHUNK_SHIFT - PAGE_SHIFT)).checked_sub(self.first_chunk)?;
-            let chunk = self.chunks.get_mut(chunk as usize)?;
-            let chunk = chunk.get_or_insert_with(|| Box::new([NO_SPAN; CHUNK_PAGES]));
-            chunk[page as usize % CHUNK_PAGES] = number;
+        for (part, chunk) in parts.zip(&mut self.chunks[chunks]) {
+            let pages = pages(part);
+            if pages.len() == CHUNK_PAGES {
+                *chunk = Chunk::Whole(number);
+                continue;
+            }
+            let before = match chunk {
+                Chunk::Pages(table) => {
+                    table[pages].fill(number);
+                    continue;
+                }
+                Chunk::Whole(span) => *span,
+                Chunk::Empty => NO_SPAN,
+            };
+            if self.tables == MAX_TABLES {
+                return None;
+            }
+            self.tables += 1;
+            let mut table = Box::new([before; CHUNK_PAGES]);
+            table[pages].fill(number);
+            *chunk = Chunk::Pages(table);
         }
         self.objects += u64::from(span.elems);
         self.spans.push(span);
@@ -172,9 +240,9 @@ impl Heap {
 
     fn span_of_page(&self, page: u64) -> Option<u32> {
         let chunk = (page >> (CHUNK_SHIFT - PAGE_SHIFT)).wrapping_sub(self.first_chunk);
-        let chunk = self.chunks.get(chunk as usize)?.as_ref()?;
-        let span = chunk[page as usize % CHUNK_PAGES];
-        (span != NO_SPAN).then_some(span)
+        self.chunks
+            .get(chunk as usize)?
+            .span(page as usize % CHUNK_PAGES)
     }
 
     /// The object that `address` lies in.
@@ -306,22 +374,37 @@ impl Heap {
 
     /// Adds a span that may lie before or behind all others.
     fn add_anywhere(&mut self, span: Span) -> Option<u32> {
-        let (first, last) = (span.start >> CHUNK_SHIFT, span.end() >> CHUNK_SHIFT);
+        let Range { start: first, end } = chunks_of(&span);
         if self.chunks.is_empty() {
             self.first_chunk = first;
         }
         if first < self.first_chunk {
             let before = (self.first_chunk - first) as usize;
             self.chunks
-                .splice(0..0, std::iter::repeat_with(|| None).take(before));
+                .splice(0..0, std::iter::repeat_with(|| Chunk::Empty).take(before));
             self.first_chunk = first;
         }
-        let needed = (last - self.first_chunk + 1) as usize;
+        let needed = (end - self.first_chunk) as usize;
         if needed > self.chunks.len() {
-            self.chunks.resize_with(needed, || None);
+            self.chunks.resize_with(needed, || Chunk::Empty);
         }
         self.add(span, true)
     }
+}
+
+/// Numbers of the chunks that a span has pages in.
+fn chunks_of(span: &Span) -> Range<u64> {
+    let pages = span.pages();
+    (pages.start >> CHUNK_PAGES.ilog2())..((pages.end - 1) >> CHUNK_PAGES.ilog2()) + 1
+}
+
+/// Which pages of a chunk are a span's.
+fn pages_in(span: &Span, chunk: u64) -> Range<usize> {
+    let first = chunk << CHUNK_PAGES.ilog2();
+    let pages = span.pages();
+    let start = pages.start.max(first) - first;
+    let end = pages.end.min(first + CHUNK_PAGES as u64) - first;
+    start as usize..end as usize
 }
 
 /// Reads the header of every span that holds objects, and counts those that make no sense.
@@ -339,8 +422,13 @@ fn read_spans<M: TargetMemory>(
         if len > cap || len > MAX_SPANS {
             return Err(HeapError::Implausible(format!("{len} spans of {cap}")));
         }
-        bytes.resize(len as usize * 8, 0);
-        memory.read(Addr(array), &mut bytes)?;
+        // Piece by piece: no more memory is taken than there is list.
+        bytes.clear();
+        for part in (0..len * 8).step_by(LIST_PIECE) {
+            let piece = (len * 8 - part).min(LIST_PIECE as u64) as usize;
+            bytes.resize(part as usize + piece, 0);
+            memory.read(Addr(array.wrapping_add(part)), &mut bytes[part as usize..])?;
+        }
         if memory.read_u64(Addr(list))? == array {
             let addresses: Vec<u64> = bytes
                 .as_chunks()
@@ -592,5 +680,45 @@ mod tests {
         assert_eq!(heap.objects(), 172);
         assert!(heap.object(0xb000_0000_1000).is_some());
         assert!(heap.object(0xc000_0000_0000).is_some());
+    }
+
+    /// What a hostile target says of its heap must not become memory of ours.
+    #[test]
+    fn huge_spans_take_no_memory() {
+        // All of the address space, but for its first page.
+        let huge: Vec<_> = (0..2048_u64)
+            .map(|i| header((i * MAX_PAGES + 1) * PAGE, MAX_PAGES - 1, 0, 1, 8))
+            .collect();
+        let heap = Heap::read(&memory(&huge), PLACE).expect("it is a heap");
+        assert_eq!((heap.spans().len(), heap.tables), (2048, 2048));
+        let last = 2047 * MAX_PAGES * PAGE;
+        assert_eq!(heap.object(last), None);
+        let object = heap
+            .object(last + PAGE)
+            .expect("the first byte of the last span");
+        assert_eq!(
+            object,
+            Object {
+                span: 2047,
+                index: 0
+            }
+        );
+        assert_eq!(heap.object(last - 1), None, "behind the only object");
+
+        // A page in each chunk of more of them than any heap has.
+        let scattered: Vec<_> = (1..=MAX_TABLES as u64)
+            .map(|i| header(i << CHUNK_SHIFT, 1, 0, 1, 8))
+            .collect();
+        let refused = Heap::read(&memory(&scattered), PLACE).expect_err("no heap is so large");
+        assert!(matches!(refused, HeapError::Implausible(_)), "{refused}");
+    }
+
+    #[test]
+    fn a_list_of_spans_that_is_not_there_takes_no_memory() {
+        let mut memory = memory(&[]);
+        memory.poke_u64(Addr(0x108), MAX_SPANS);
+        memory.poke_u64(Addr(0x110), MAX_SPANS);
+        let refused = Heap::read(&memory, PLACE).expect_err("there is no such list");
+        assert!(matches!(refused, HeapError::Memory(_)), "{refused}");
     }
 }

@@ -31,7 +31,7 @@ impl<M: TargetMemory> GoProcess<M> {
         mark: &mut Mark,
         range: std::ops::Range<u64>,
     ) -> Result<(), MemoryError> {
-        let mut at = range.start.next_multiple_of(8);
+        let mut at = range.start.checked_next_multiple_of(8).unwrap_or(range.end);
         let mut bytes = Vec::new();
         while at < range.end {
             let len = (range.end - at).min(PIECE);
@@ -143,7 +143,7 @@ impl<M: TargetMemory> GoProcess<M> {
         let layout = self.layout();
         let (special, size) = (&layout.special, layout.special_finalizer.size);
         // The offset has 16 bits up to Go 1.23, a word since: the distance to what follows tells.
-        let short = special.kind - special.offset == 2;
+        let short = special.kind.wrapping_sub(special.offset) == 2;
         let mut lists: Vec<(u64, u64)> = mark
             .heap()
             .spans()
