@@ -17,6 +17,10 @@ fn contract(hook: Hook) -> (&'static [&'static str], &'static [usize]) {
         Hook::Park => (&["runtime.gopark"], &[1, 2]),
         Hook::Ready => (&["runtime.ready"], &[0]),
         Hook::Create => (&["runtime.newproc.func1"], &[1]),
+        Hook::ChanMake => (&["runtime.makechan"], &[]),
+        Hook::Run => (&["runtime.execute"], &[0]),
+        Hook::DirectSend => (&["runtime.send"], &[0, 1]),
+        Hook::DirectRecv => (&["runtime.recv"], &[0, 1]),
         Hook::Exit => (&["runtime.gdestroy", "runtime.goexit0"], &[0]),
     }
 }
@@ -82,7 +86,7 @@ impl Line {
         match arch {
             Arch::Amd64 => self.operation.starts_with('J') && self.operation != "JMP",
             Arch::Arm64 => {
-                ["CBZ", "CBNZ", "TBZ", "TBNZ"].contains(&self.operation.as_str())
+                ["CBZ", "CBZW", "CBNZ", "CBNZW", "TBZ", "TBNZ"].contains(&self.operation.as_str())
                     || (self.operation.starts_with('B')
                         && self.operation.len() == 3
                         && !["BIC", "BFI", "BLR", "BTI"].contains(&self.operation.as_str()))
@@ -107,7 +111,7 @@ impl Line {
             return Vec::new();
         }
         for odd in [
-            "XCHG", "XADD", "CMPXCHG", "MUL", "DIV", "IDIV", "CPUID", "POP", "CAS",
+            "XCHG", "XADD", "CMPXCHG", "MUL", "DIV", "IDIV", "CPUID", "CAS",
         ] {
             assert!(!operation.starts_with(odd), "teach this test {self:?}");
         }
@@ -245,6 +249,12 @@ fn check(arch: Arch, site: &HookSite, lines: &[Line]) {
     let end = lines.get(begin).map_or(0, |line| line.address - entry);
     assert_eq!(site.stack_check, if checks { end } else { 0 }, "{site:?}");
 
+    if site.hook == Hook::ChanMake {
+        check_at_result(arch, site, lines, at);
+        return;
+    }
+    assert_eq!(site.result, None, "{site:?}");
+
     // Nothing jumps back to before the site, but to the entry after the stack grew.
     for line in &lines[at..] {
         if let Some(target) = line.target().filter(|_| line.leaves(arch)) {
@@ -290,6 +300,57 @@ fn check(arch: Arch, site: &HookSite, lines: &[Line]) {
         assert!(!line.leaves(arch), "{line:?} leaves before {site:?}");
     }
     for line in &lines[..at] {
+        assert!(
+            !line.writes(arch).contains(&g(arch)),
+            "{line:?} overwrites g"
+        );
+    }
+}
+
+/// Where control can go from a line; a call comes back.
+fn followers(arch: Arch, lines: &[Line], at: usize) -> Vec<usize> {
+    let line = &lines[at];
+    let jumped = (line.operation != "CALL" && line.leaves(arch))
+        .then(|| line.target())
+        .flatten();
+    let jumped = lines
+        .iter()
+        .position(|line| Some(line.address) == jumped)
+        .into_iter();
+    let ends = ["JMP", "B", "RET", "UD2", "BRK", "INT"].contains(&line.operation.as_str());
+    let next = (!ends && at + 1 < lines.len()).then_some(at + 1);
+    jumped.chain(next).collect()
+}
+
+/// A site at which the function has its result: every way to the return leads over it, once, and
+/// what it then returns is in the register that the site names.
+fn check_at_result(arch: Arch, site: &HookSite, lines: &[Line], at: usize) {
+    let reachable = |from: Vec<usize>, without: Option<usize>| {
+        let mut seen = vec![false; lines.len()];
+        let mut open = from;
+        while let Some(line) = open.pop() {
+            if Some(line) != without && !std::mem::replace(&mut seen[line], true) {
+                open.extend(followers(arch, lines, line));
+            }
+        }
+        seen
+    };
+    let is_return = |line: usize| lines[line].operation == "RET";
+    let returned = |seen: &[bool]| (0..lines.len()).any(|line| seen[line] && is_return(line));
+    assert!(returned(&reachable(vec![0], None)), "{site:?}");
+    assert!(
+        !returned(&reachable(vec![0], Some(at))),
+        "a way to the return leads past {site:?}"
+    );
+    let behind = reachable(followers(arch, lines, at), None);
+    assert!(!behind[at], "{site:?} can run twice in one call");
+    let result = argument(arch, site.result.expect("it reads a result").into());
+    for line in (0..lines.len()).filter(|&line| behind[line] && !is_return(line)) {
+        let line = &lines[line];
+        let moved = line.operation.starts_with("MOV") && line.operands[0] == result;
+        let kept = !line.writes(arch).contains(&result.as_str());
+        let copied = moved && line.operands.last() == Some(&argument(arch, 0));
+        assert!(kept || copied, "{line:?} overwrites the result of {site:?}");
         assert!(
             !line.writes(arch).contains(&g(arch)),
             "{line:?} overwrites g"
