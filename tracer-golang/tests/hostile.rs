@@ -13,7 +13,8 @@ mod world;
 
 use arbitrary::Unstructured;
 use image::{Choices, FUNCTIONS, Image};
-use tracer_golang::binary::{GoBinary, LayoutOrigin, Vaddr};
+use tracer_common::Hook;
+use tracer_golang::binary::{GoBinary, LayoutOrigin, SiteError, Vaddr};
 use tracer_model::snapshot::State;
 use world::World;
 
@@ -117,4 +118,21 @@ fn the_made_up_process_is_a_process() {
         .expect("it is there");
     assert_eq!(&*full.elem_type, "int");
     assert_eq!((full.values.len(), full.send_waiting.len()), (2, 2));
+}
+
+/// As profile-guided optimisation may do it: a probe on the function would miss those calls.
+#[test]
+fn a_hook_that_is_inlined_is_refused() {
+    let mut gofunc = image::gofunc();
+    // The name of the inlined call: the second one in the table of names.
+    gofunc[44] = FUNCTIONS[0].len() as u8 + 1;
+    let image = Image::build(&Choices {
+        gofunc: Some(&gofunc),
+        ..Choices::default()
+    });
+    let binary = GoBinary::parse(image.bytes).expect("it can be read");
+    let refused = binary.hook_site(Hook::ChanSend).expect_err("it is inlined");
+    assert!(matches!(refused, SiteError::Inlined { .. }), "{refused}");
+    assert!(refused.to_string().contains("-pgo"), "{refused}");
+    assert!(binary.hook_site(Hook::ChanRecv).is_ok());
 }

@@ -78,6 +78,7 @@ impl Target {
             stripped: binary.is_stripped(),
             pie: binary.is_pie(),
             layout: binary.layout_origin().to_string(),
+            layout_assumed: binary.layout_origin().is_assumed(),
         };
         Ok(Target {
             pid,

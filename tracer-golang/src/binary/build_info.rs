@@ -21,6 +21,15 @@ pub(super) struct BuildInfo {
 }
 
 impl BuildInfo {
+    /// What the runtime's own variable says, where a symbol tells its place.
+    pub(super) fn from_symbols(elf: &Elf) -> Option<BuildInfo> {
+        let [variable] = elf.symbols(["runtime.buildVersion"]);
+        Some(BuildInfo {
+            version: GoVersion::parse(elf.string(variable?.vaddr)?)?,
+            main_path: None,
+        })
+    }
+
     /// Reads it; `Ok(None)` if the file has none.
     pub(super) fn read(elf: &Elf) -> Result<Option<BuildInfo>, BinaryError> {
         let Some(bytes) = find(elf) else {

@@ -19,6 +19,9 @@ const MAX_SECTION: u64 = 1 << 30;
 /// Nor one that says to be so many times as large as it is compressed. DWARF shrinks to a third.
 const MAX_COMPRESSION: u64 = 64;
 
+/// Bytes at the begin and the end of a file that UPX's mark is looked for in.
+const UPX_HEADER: usize = 512;
+
 /// A PT_LOAD of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -260,6 +263,19 @@ impl Elf {
                 Some(start..start.checked_add(size)?)
             })
             .collect()
+    }
+
+    /// Whether UPX packed it: its own header has this mark right behind the program headers, and one
+    /// more at the end.
+    pub(super) fn is_packed(&self) -> bool {
+        let bytes = self.data.bytes();
+        let [begin, end] = [
+            &bytes[..bytes.len().min(UPX_HEADER)],
+            &bytes[bytes.len().saturating_sub(UPX_HEADER)..],
+        ];
+        [begin, end]
+            .iter()
+            .any(|bytes| memchr::memmem::find(bytes, b"UPX!").is_some())
     }
 
     /// Where the byte at `vaddr` is in the file; `None` for bss and what is not loaded.

@@ -166,9 +166,24 @@ pub enum BinaryError {
     Malformed(String),
     /// The file has neither a Go pclntab nor Go build information.
     #[error(
-        "not a Go program: it has neither Go build information nor a Go function table; if it is packed (UPX) or a launcher, name the real program"
+        "not a Go program: it has neither Go build information nor a Go function table; if it is a launcher, name the real program; Go code in a shared library is not read"
     )]
     NotGo,
+    /// The file is packed.
+    #[error(
+        "packed by UPX, so its code exists in memory alone; unpack it (`upx -d`) or start a build that is not packed"
+    )]
+    Packed,
+    /// A Go program without build information and symbols.
+    #[error(
+        "a Go program whose version cannot be told: it has neither build information (the section .go.buildinfo) nor symbols; start a build that keeps one of them"
+    )]
+    NoBuildInfo,
+    /// A Go program whose functions have other names.
+    #[error(
+        "obfuscated: the names of the Go runtime's functions are not in its pclntab (garble does so), and they are what gotrace finds goroutines by; start a build that is not obfuscated"
+    )]
+    Obfuscated,
     /// A Go program, but its version cannot be told.
     #[error(
         "a Go program of a version that cannot be told ({0}); gotrace reads Go 1.19 and later, rebuild it with such a toolchain"
@@ -229,16 +244,30 @@ impl GoBinary {
         GoBinary::new(Elf::parse(bytes)?)
     }
 
+    /// Reads the functions of a plugin for this program, which are built by the same Go version.
+    ///
+    /// # Errors
+    /// Says what the file is not, or what was not recognised in it.
+    pub fn open_plugin(&self, path: &Path) -> Result<Pclntab, BinaryError> {
+        let elf = Arc::new(Elf::open(path)?);
+        let headers = pclntab::Header::candidates(&elf);
+        let (_, pclntab) = find_table(&elf, headers, &self.layout)?;
+        Ok(pclntab)
+    }
+
     fn new(elf: Elf) -> Result<GoBinary, BinaryError> {
         let elf = Arc::new(elf);
-        let header = pclntab::Header::find(&elf);
-        let (build_info, header) = match (BuildInfo::read(&elf)?, header) {
-            (None, None) => return Err(BinaryError::NotGo),
-            (None, Some(_)) => {
-                return Err(BinaryError::VersionUnknown("no build information".into()));
-            }
-            (Some(_), None) => return Err(BinaryError::Unrecognised("the pclntab")),
-            (Some(build_info), Some(header)) => (build_info, header),
+        let headers = pclntab::Header::candidates(&elf);
+        let build_info = match BuildInfo::read(&elf)? {
+            None => BuildInfo::from_symbols(&elf),
+            known => known,
+        };
+        let build_info = match (build_info, headers.is_empty()) {
+            (None, true) if elf.is_packed() => return Err(BinaryError::Packed),
+            (None, true) => return Err(BinaryError::NotGo),
+            (None, false) => return Err(BinaryError::NoBuildInfo),
+            (Some(_), true) => return Err(BinaryError::Unrecognised("the pclntab")),
+            (Some(build_info), false) => build_info,
         };
         if build_info.version.number() < (1, 19, 0) {
             return Err(BinaryError::VersionTooOld(
@@ -246,8 +275,10 @@ impl GoBinary {
             ));
         }
         let (layout, layout_origin) = find_layout(&elf, &build_info.version)?;
-        let module = ModuleData::find(&elf, &header, &layout.moduledata)?;
-        let pclntab = Pclntab::new(Arc::clone(&elf), header, &module)?;
+        let (module, pclntab) = find_table(&elf, headers, &layout)?;
+        if OBVIOUS.iter().all(|name| pclntab.lookup(name).is_none()) {
+            return Err(BinaryError::Obfuscated);
+        }
         let variables = match RuntimeVariables::from_symbols(&elf, &module) {
             Some(variables) => variables,
             None => RuntimeVariables::from_code(&elf, &pclntab, &module, &layout)?,
@@ -362,6 +393,43 @@ impl GoBinary {
     pub fn file_bytes(&self, vaddr: Vaddr, len: u64) -> Option<&[u8]> {
         self.elf.bytes(vaddr, len)
     }
+}
+
+/// Functions of every Go program.
+const OBVIOUS: [&str; 4] = [
+    "runtime.goexit",
+    "runtime.gopark",
+    "runtime.newproc",
+    "runtime.mstart",
+];
+
+/// The pclntab, of several that may be it: the one that the linker's description of the program
+/// points to.
+fn find_table(
+    elf: &Arc<Elf>,
+    headers: Vec<pclntab::Header>,
+    layout: &RuntimeLayout,
+) -> Result<(ModuleData, Pclntab), BinaryError> {
+    let mut found = None;
+    let mut refused = None;
+    for header in headers {
+        let table = ModuleData::find(elf, &header, &layout.moduledata).and_then(|module| {
+            let table = Pclntab::new(Arc::clone(elf), header, &module)?;
+            Ok((module, table))
+        });
+        match table {
+            Ok(_) if found.is_some() => {
+                return Err(BinaryError::Unrecognised(
+                    "which of several pclntabs counts",
+                ));
+            }
+            Ok(table) => found = Some(table),
+            Err(error) => {
+                refused.get_or_insert(error);
+            }
+        }
+    }
+    found.ok_or_else(|| refused.unwrap_or(BinaryError::Unrecognised("the pclntab")))
 }
 
 /// The layouts of this binary's runtime: from its DWARF, else from the table. DWARF has only what the

@@ -26,6 +26,9 @@ const FUNCDATA_INL_TREE: usize = 3;
 const STACK_OBJECT_RECORD: usize = 16;
 /// A frame of more words, or objects, is not believed: no stack is larger.
 const MAX_FRAME_WORDS: usize = 1 << 27;
+/// Places looked at that may be a table. One has more, if it has more than one, by chance or by ill
+/// will.
+const MAX_CANDIDATES: usize = 16;
 /// Functions inlined into each other at one pc: a bound against cycles in malformed tables.
 const MAX_INLINE_DEPTH: usize = 256;
 
@@ -79,34 +82,38 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Finds the table: by section name, else by its magic anywhere in the file's data.
-    pub(super) fn find(elf: &Elf) -> Option<Header> {
-        [".gopclntab", ".data.rel.ro.gopclntab"]
+    /// What may be the table: what has its section's name, else everything that begins like one
+    /// anywhere in the file's data.
+    pub(super) fn candidates(elf: &Elf) -> Vec<Header> {
+        let named: Vec<Header> = [".gopclntab", ".data.rel.ro.gopclntab"]
             .into_iter()
-            .filter_map(|name| elf.section(name))
-            .find_map(|(vaddr, _)| Header::parse(elf, vaddr))
-            .or_else(|| Header::scan(elf))
+            .filter_map(|name| Header::parse(elf, elf.section(name)?.0))
+            .collect();
+        match named.is_empty() {
+            true => Header::scan(elf),
+            false => named,
+        }
     }
 
-    fn scan(elf: &Elf) -> Option<Header> {
-        let quantum = elf.arch().pc_quantum() as u8;
+    fn scan(elf: &Elf) -> Vec<Header> {
+        let mut found: Vec<Header> = Vec::new();
         for format in Format::ALL {
             let mut needle = [0; 8];
             needle[..4].copy_from_slice(&format.magic().to_le_bytes());
-            needle[6] = quantum;
+            needle[6] = elf.arch().pc_quantum() as u8;
             needle[7] = 8;
             let finder = memchr::memmem::Finder::new(&needle);
             for segment in elf.segments() {
-                let found = finder
+                let headers = finder
                     .find_iter(elf.segment_bytes(segment))
                     .filter_map(|at| segment.vaddr.0.checked_add(at as u64))
-                    .find_map(|vaddr| Header::parse(elf, Vaddr(vaddr)));
-                if found.is_some() {
-                    return found;
-                }
+                    .filter_map(|vaddr| Header::parse(elf, Vaddr(vaddr)));
+                // Segments may overlap.
+                found.extend(headers.take(MAX_CANDIDATES - found.len()));
+                found.dedup();
             }
         }
-        None
+        found
     }
 
     /// Reads the header at `vaddr`; `None` if it is none or its offsets do not make sense.

@@ -28,6 +28,7 @@ mod liveness;
 mod load;
 mod mark;
 pub mod memory;
+mod plugins;
 mod reachability;
 mod role;
 mod roots;
@@ -47,6 +48,7 @@ use tracer_model::ids::{Addr, ChanAddr, Ktime};
 use crate::binary::{GoBinary, Vaddr};
 use crate::layout::RuntimeLayout;
 use memory::{LiveMemory, MemoryError, TargetMemory};
+use plugins::Plugins;
 use stack::PcCache;
 use types::Types;
 use value::Limits;
@@ -166,7 +168,11 @@ impl GoProcess<LiveMemory> {
     pub fn attach(pid: u32, binary: Arc<GoBinary>) -> Result<GoProcess, ProcessError> {
         let memory = LiveMemory::open(pid)?;
         let bias = load::bias(pid, &binary)?;
-        GoProcess::new(memory, binary, bias)
+        let mut process = GoProcess::new(memory, binary, bias)?;
+        let plugins = Plugins::of(pid, &process.binary, &process.modules);
+        process.symbols = process.symbols.with_plugins(plugins.clone());
+        process.pcs = PcCache::new(plugins);
+        Ok(process)
     }
 }
 

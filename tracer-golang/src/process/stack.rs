@@ -7,6 +7,7 @@ use tracer_model::ids::{Addr, Pc};
 use tracer_model::snapshot::StackId;
 
 use super::memory::TargetMemory;
+use super::plugins::Plugins;
 use crate::binary::{Arch, GoBinary, Vaddr};
 
 /// Bytes that are read at once where a stack goes on beyond what was read in bulk.
@@ -27,6 +28,8 @@ const ARM64_INJECTED: u64 = 16;
 enum Step {
     /// The stack ends here, e.g. in `runtime.goexit`. Not a frame that anyone wants to see.
     Top,
+    /// The function is in a module whose file cannot be read: how large its frame is, nobody says.
+    Unread,
     Frame {
         /// See [`crate::binary::Pclntab::sp_delta`].
         sp_delta: u64,
@@ -41,15 +44,29 @@ enum Step {
 
 /// What is known about program counters, kept from snapshot to snapshot.
 #[derive(Debug, Default)]
-pub(super) struct PcCache(FxHashMap<u64, Step>);
+pub(super) struct PcCache {
+    known: FxHashMap<u64, Step>,
+    plugins: Plugins,
+}
 
 impl PcCache {
+    pub(super) fn new(plugins: Plugins) -> PcCache {
+        PcCache {
+            known: FxHashMap::default(),
+            plugins,
+        }
+    }
+
     fn step(&mut self, binary: &GoBinary, bias: u64, pc: u64) -> Option<Step> {
-        if let Some(step) = self.0.get(&pc) {
+        if let Some(step) = self.known.get(&pc) {
             return Some(*step);
         }
         let vaddr = Vaddr(pc.wrapping_sub(bias));
-        let function = binary.pclntab().function(vaddr)?;
+        let (function, vaddr) = match binary.pclntab().function(vaddr) {
+            Some(function) => (function, vaddr),
+            None if self.plugins.is_unread(pc) => return Some(Step::Unread),
+            None => self.plugins.function(pc)?,
+        };
         let step = match function.is_top_frame() {
             true => Step::Top,
             false => Step::Frame {
@@ -61,7 +78,7 @@ impl PcCache {
             },
         };
         // Unknown pcs are not kept: there is no end of them.
-        self.0.insert(pc, step);
+        self.known.insert(pc, step);
         Some(step)
     }
 }
@@ -142,6 +159,10 @@ impl<M: TargetMemory> Walker<'_, M> {
                         writes_sp,
                     }) => (sp_delta, at_entry, injected, writes_sp),
                     Some(Step::Top) => return true,
+                    Some(Step::Unread) => {
+                        out.push(Pc(pc.saturating_sub(1)));
+                        return false;
+                    }
                     None => return false,
                 };
             let inside = Pc(match interrupted || at_entry {

@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use tracer_model::ids::{Addr, Pc};
 use tracer_model::symbol::{Frame, Symbolizer};
 
+use super::plugins::Plugins;
 use crate::binary::{GoBinary, Vaddr};
 
 /// Turns the program counters of one process into frames and remembers them. Clones share what they
@@ -14,6 +15,7 @@ use crate::binary::{GoBinary, Vaddr};
 pub struct Symbols {
     binary: Arc<GoBinary>,
     bias: u64,
+    plugins: Plugins,
     known: Arc<Mutex<FxHashMap<Pc, Arc<[Frame]>>>>,
 }
 
@@ -23,15 +25,24 @@ impl Symbols {
         Symbols {
             binary,
             bias,
+            plugins: Plugins::default(),
             known: Arc::default(),
         }
+    }
+
+    /// The same for a process that has loaded plugins.
+    pub(super) fn with_plugins(self, plugins: Plugins) -> Symbols {
+        Symbols { plugins, ..self }
     }
 
     /// Name of the function whose first instruction is at `addr`.
     pub fn function_at(&self, addr: Addr) -> Option<Arc<str>> {
         let vaddr = Vaddr(addr.0.wrapping_sub(self.bias));
-        let function = self.binary.pclntab().function(vaddr)?;
-        (function.entry == vaddr).then(|| function.name.into())
+        let (function, at) = match self.binary.pclntab().function(vaddr) {
+            Some(function) => (function, vaddr),
+            None => self.plugins.function(addr.0)?,
+        };
+        (function.entry == at).then(|| function.name.into())
     }
 }
 
@@ -42,7 +53,10 @@ impl Symbolizer for Symbols {
             return Arc::clone(frames);
         }
         let vaddr = Vaddr(pc.0.wrapping_sub(self.bias));
-        let frames: Arc<[Frame]> = self.binary.pclntab().frames(vaddr).into();
+        let mut frames: Arc<[Frame]> = self.binary.pclntab().frames(vaddr).into();
+        if frames.is_empty() {
+            frames = self.plugins.frames(pc.0).into();
+        }
         // There is no end of addresses that mean nothing.
         if !frames.is_empty() {
             known.insert(pc, Arc::clone(&frames));

@@ -147,8 +147,15 @@ impl Source {
         } else {
             ""
         };
+        let assumed = match info.layout_assumed {
+            true => format!(
+                "\nthis Go version is not known to gotrace: layouts from {}",
+                info.layout
+            ),
+            false => String::new(),
+        };
         format!(
-            "{} (pid {}) {} {}: {} and {system} of the runtime, read{when} in {}{moving}{replaced}",
+            "{} (pid {}) {} {}: {} and {system} of the runtime, read{when} in {}{moving}{replaced}{assumed}",
             text::styled(
                 text::BOLD,
                 info.exe.file_name().unwrap_or_default().to_string_lossy()

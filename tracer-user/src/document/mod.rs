@@ -35,6 +35,9 @@ pub(crate) struct Target {
     pub(crate) pie: bool,
     /// Where the runtime's layouts come from: the binary's DWARF or gotrace's table.
     pub(crate) layout: String,
+    /// Whether they are another Go version's, which this process was only found to agree with.
+    #[serde(default)]
+    pub(crate) layout_assumed: bool,
 }
 
 /// How a snapshot was taken.
