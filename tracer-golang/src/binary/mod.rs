@@ -259,7 +259,13 @@ impl GoBinary {
         let elf = Arc::new(elf);
         let headers = pclntab::Header::candidates(&elf);
         let build_info = match BuildInfo::read(&elf)? {
-            None => BuildInfo::from_symbols(&elf),
+            None => BuildInfo::from_symbols(&elf).or_else(|| {
+                let version = headers.iter().find_map(|of| version_from_code(&elf, of))?;
+                Some(BuildInfo {
+                    version,
+                    main_path: None,
+                })
+            }),
             known => known,
         };
         let build_info = match (build_info, headers.is_empty()) {
@@ -430,6 +436,17 @@ fn find_table(
         }
     }
     found.ok_or_else(|| refused.unwrap_or(BinaryError::Unrecognised("the pclntab")))
+}
+
+/// The version that the runtime itself knows, of a program that was linked without build information.
+/// Where the linker says what is data depends on the version only in theory: what is found is a Go
+/// version, or it is nothing.
+fn version_from_code(elf: &Arc<Elf>, header: &pclntab::Header) -> Option<GoVersion> {
+    table::moduledata(elf.arch()).find_map(|layout| {
+        let module = ModuleData::find(elf, header, &layout).ok()?;
+        let table = Pclntab::new(Arc::clone(elf), header.clone(), &module).ok()?;
+        variables::build_version_text(elf, &table, &module)
+    })
 }
 
 /// The layouts of this binary's runtime: from its DWARF, else from the table. DWARF has only what the

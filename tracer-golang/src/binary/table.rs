@@ -1,9 +1,9 @@
 //! Layouts of released Go versions, as data: `data/layouts.json`, extracted from the DWARF of
 //! programs that real toolchains built (`cargo xtask layouts`). It serves binaries without DWARF.
 //!
-//! The key is the full version: patch releases have moved fields (Go 1.23 and 1.24 did, in
-//! `runtime.m`). So a version that is not in the table gets a neighbour's layouts only where that is
-//! a likely guess, marked as one, for the self-check on the live target to decide.
+//! The key is the full version: patch releases have moved fields (Go 1.24 did, in `runtime.m`). So a
+//! version that is not in the table gets a neighbour's layouts only where that is a likely guess,
+//! marked as one, for the self-check on the live target to decide.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{LayoutSource, MissingLayout, RuntimeLayout};
+use crate::layout::{LayoutSource, MissingLayout, Moduledata, RuntimeLayout};
 
 use super::dwarf::{DwarfLayouts, DwarfSections};
 use super::elf::Elf;
@@ -120,6 +120,22 @@ impl LayoutTable {
         self.layouts.get(self.versions.get(key)?)
     }
 
+    /// Whether two layouts differ at most in `runtime.m`. Of a thread only its own g's are wanted, to
+    /// leave them out of a mark, and each proves itself: with the wrong offsets fewer are found,
+    /// which can cost a verdict but not make a wrong one (`GoProcess::threads`).
+    fn alike(&self, one: &Key, other: &Key) -> bool {
+        let all_but_threads = |key| -> Option<Vec<_>> {
+            let Layouts(structs) = self.layouts.get(key)?;
+            Some(
+                structs
+                    .iter()
+                    .filter(|(name, _)| *name != "runtime.m")
+                    .collect(),
+            )
+        };
+        one == other || all_but_threads(one) == all_but_threads(other)
+    }
+
     /// Which entry to use for a version, and how it relates to it.
     fn choose(&self, version: &GoVersion, arch: Arch) -> Option<(&Key, Choice)> {
         let exact = Key::new(version, arch);
@@ -143,9 +159,13 @@ impl LayoutTable {
             // A later patch release than we know.
             (Some((key, _)), None) => Some((key, Choice::Nearest)),
             // Nothing moved from the release before to the one after.
-            (Some((key, name)), Some((_, other))) if name == other => Some((key, Choice::Nearest)),
+            (Some((key, name)), Some((_, other))) if self.alike(name, other) => {
+                Some((key, Choice::Nearest))
+            }
             // Nothing moved in any later patch release.
-            (None, Some((key, name))) if siblings.iter().all(|(_, other)| other == name) => {
+            (None, Some((key, name)))
+                if siblings.iter().all(|(_, other)| self.alike(name, other)) =>
+            {
                 Some((key, Choice::Nearest))
             }
             (None, None) => {
@@ -178,6 +198,16 @@ pub(super) fn lookup(
         Choice::Newest => LayoutOrigin::TableNewest(key.version()),
     };
     Some((table.get(key)?, origin))
+}
+
+/// The layouts of `runtime.moduledata` in all versions for an architecture, newest first.
+pub(super) fn moduledata(arch: Arch) -> impl Iterator<Item = Moduledata> {
+    TABLE
+        .versions
+        .iter()
+        .rev()
+        .filter(move |(key, _)| key.arch == arch.name())
+        .filter_map(|(_, name)| Moduledata::from_source(TABLE.layouts.get(name)?).ok())
 }
 
 impl LayoutSource for Layouts {
@@ -334,6 +364,25 @@ mod tests {
                 .map(|(key, choice)| (key.version(), choice));
             assert_eq!(found, expected, "{text}");
             assert_eq!(table.choose(&version, Arch::Arm64), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_threads_look_like_does_not_matter() {
+        let mut table = table(&[("go1.24.3", 1), ("go1.24.11", 1)]);
+        let version = GoVersion::parse("go1.24.11").expect("a version");
+        let key = Key::new(&version, Arch::Amd64);
+        let mut layouts = table.get(&key).expect("it is there").clone();
+        layouts
+            .0
+            .insert("runtime.m".to_owned(), StructLayout::default());
+        table.insert(key, layouts);
+        assert_eq!(table.layouts.len(), 2);
+        for (text, expected) in [("go1.24.0", "go1.24.3"), ("go1.24.5", "go1.24.3")] {
+            let version = GoVersion::parse(text).expect("a version");
+            let found = table.choose(&version, Arch::Amd64);
+            let found = found.map(|(key, choice)| (key.version(), choice));
+            assert_eq!(found, Some((expected, Choice::Nearest)), "{text}");
         }
     }
 

@@ -146,6 +146,17 @@ impl RuntimeVariables {
     }
 }
 
+/// What `runtime.buildVersion` says in the file.
+pub(super) fn build_version_text(
+    elf: &Elf,
+    table: &Pclntab,
+    module: &ModuleData,
+) -> Option<super::GoVersion> {
+    let schedinit = Mentions::of(elf, table, "runtime.schedinit")?;
+    let variable = build_version(elf, &schedinit, module)?;
+    super::GoVersion::parse(elf.string(variable)?)
+}
+
 /// The string variable that schedinit mentions and whose text is a Go version.
 fn build_version(elf: &Elf, schedinit: &Mentions, module: &ModuleData) -> Option<Vaddr> {
     schedinit
