@@ -251,6 +251,43 @@ fn waits_that_are_forever() {
 }
 
 #[test]
+fn the_main_goroutine_may_idle() {
+    // `<-make(chan T)` in a program that lives.
+    check(
+        "g1 waiting recv:c1
+         g2 waiting io",
+        "unreached g1",
+        "leak suspect g1 | g1 c1>()",
+    );
+    // Nobody else is left.
+    check(
+        "g1 waiting recv:c1",
+        "unreached g1",
+        "leak likely g1 | g1 c1>()",
+    );
+    check(
+        "g1 waiting recv:c1
+         g2 waiting recv:c2",
+        "unreached g1,g2",
+        "leak likely g1 | g1 c1>()
+         leak likely g2 | g2 c2>()",
+    );
+    // Any other goroutine, and any other wait.
+    check(
+        "g2 waiting recv:c1
+         g3 waiting io",
+        "unreached g2",
+        "leak likely g2 | g2 c1>()",
+    );
+    check(
+        "g1 waiting send:c1
+         g2 waiting io",
+        "unreached g1",
+        "leak likely g1 | g1 c1<()",
+    );
+}
+
+#[test]
 fn the_living() {
     // A healthy pool: nothing is unreached.
     check(

@@ -43,7 +43,8 @@ impl FindingKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Part of the memory could not be read, or it is not known on what the goroutine waits.
+    /// Part of the memory could not be read, or it is not known on what the goroutine waits, or it is
+    /// the main goroutine, which may be parked on purpose.
     Suspect,
     /// Nothing that can run was seen to refer to it, but in one pass only, or while user goroutines
     /// were running, whose registers cannot be read.

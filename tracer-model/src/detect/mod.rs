@@ -10,7 +10,9 @@
 //! while it was read, it waits for what ends by itself, an event tells that it acted since) is
 //! alive, and so is everything that it could wake, and so on. In addition, who waits on a nil
 //! channel or in a select without cases is stuck whatever the mark says; the main goroutine in
-//! `select {}` is so on purpose and is not reported.
+//! `select {}` is so on purpose and is not reported. Servers also park it by `<-make(chan T)`; that
+//! looks like waiting in vain for somebody who should have answered, so it is reported, as
+//! [`Verdict::Suspect`], while other goroutines live.
 //!
 //! **How sure.** See [`Verdict`]. Proof takes two consecutive passes ([`Detector`] keeps the last
 //! one) with the goroutine unmoved in between: same reason and objects, same stack, and no event by
@@ -377,8 +379,33 @@ impl Report<'_> {
         }
     }
 
+    /// Whether it is the main goroutine, which alone has the channel that it receives from, in a
+    /// program that lives: it may be there on purpose, as in `<-make(chan T)`.
+    fn may_idle(&self, node: Node) -> bool {
+        let goroutine = self.graph.goroutine(node);
+        let &[object @ WaitObject::Chan { .. }] = objects(goroutine) else {
+            return false;
+        };
+        let receives = goroutine
+            .wait
+            .as_ref()
+            .is_some_and(|wait| wait.reason == WaitReason::ChanReceive);
+        let stuck = |goid| self.pass.sightings.contains_key(&goid);
+        goroutine.goid == MAIN
+            && receives
+            && self.graph.holders(node, object).next().is_none()
+            && self
+                .snapshot
+                .goroutines
+                .iter()
+                .any(|other| !other.system && !stuck(other.goid))
+    }
+
     fn verdict(&self, node: Node) -> Verdict {
         let goroutine = self.graph.goroutine(node);
+        if self.may_idle(node) {
+            return Verdict::Suspect;
+        }
         let forever = waits_forever(goroutine);
         if !forever && (objects(goroutine).is_empty() || !self.reachability.errors.is_empty()) {
             return Verdict::Suspect;
@@ -477,6 +504,13 @@ impl Report<'_> {
                     .to_owned(),
             );
         }
+        let idle = nodes.iter().filter(|&&node| self.may_idle(node)).count();
+        if idle > 0 {
+            evidence.push(
+                "it is the main goroutine and other goroutines live: it may be parked on purpose"
+                    .to_owned(),
+            );
+        }
         if let Some(last) = self.last
             && proven > 0
         {
@@ -485,10 +519,10 @@ impl Report<'_> {
                 self.pass.started.since(last.started) / 1_000_000
             ));
         }
-        if proven < all {
+        if proven + idle < all {
             evidence.push(format!(
                 "{} of {all} still to be confirmed by a further pass",
-                all - proven
+                all - proven - idle
             ));
         }
         if leaked > 0 {
