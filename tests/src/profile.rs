@@ -20,7 +20,8 @@ pub struct Goroutine {
     pub state: String,
     /// Its calls, innermost first, without the inner ones of the runtime.
     pub calls: Vec<Call>,
-    /// Who created it: a goid, and the site of the `go` statement.
+    /// Who created it: a goid, and the site of the `go` statement. Before Go 1.21 the runtime does not
+    /// say who.
     pub created_by: Option<(u64, Call)>,
 }
 
@@ -47,8 +48,9 @@ fn parse_goroutine(block: &str) -> Option<(u64, Goroutine)> {
     while let (Some(function), Some(site)) = (lines.next(), lines.next()) {
         // created by main.main in goroutine 1
         if let Some(creator) = function.strip_prefix("created by ") {
-            let (function, goid) = creator.split_once(" in goroutine ")?;
-            goroutine.created_by = Some((goid.parse().ok()?, call(function, site)?));
+            if let Some((function, goid)) = creator.split_once(" in goroutine ") {
+                goroutine.created_by = Some((goid.parse().ok()?, call(function, site)?));
+            }
         } else {
             // main.(*till).chargeCard(0x3296591821c0, {0x1, 0x2})
             let (function, _) = function.rsplit_once('(')?;

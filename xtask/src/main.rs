@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod debian;
 mod demo;
 mod ebpf;
 mod fixtures;
@@ -16,6 +17,7 @@ mod go;
 mod layouts;
 mod privilege;
 mod promtool;
+mod real;
 mod sites;
 mod test;
 mod workspace;
@@ -30,7 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the other tasks need beside Rust: a Go toolchain and promtool.
+    /// Install what the other tasks need beside Rust: a Go toolchain, promtool, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -68,6 +70,7 @@ fn run(task: Task) -> Result<()> {
                 go::Toolchain::install(version)?;
             }
             promtool::install()?;
+            real::install()?;
             println!("setup: all there");
             Ok(())
         }

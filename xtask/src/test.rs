@@ -9,7 +9,7 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{ebpf, fixtures, fuzz, privilege, promtool, workspace};
+use crate::{ebpf, fixtures, fuzz, privilege, promtool, real, workspace};
 
 /// Which tests run.
 #[derive(Args)]
@@ -33,10 +33,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, promtool) = stages.run("set-up", || {
+    let (toolchain, programs, promtool, real) = stages.run("set-up", || {
         let toolchain = Toolchain::install(DEFAULT_VERSION)?;
         let programs = fixtures::build(&toolchain)?;
-        Ok((toolchain, programs, promtool::install()?))
+        Ok((toolchain, programs, promtool::install()?, real::install()?))
     })?;
     if options.only.is_none() {
         stages.run("format", || {
@@ -79,7 +79,8 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         .args(["--package", "integration-tests"])
         .env("GOTRACE_BIN", gotrace)
         .env("GOTRACE_FIXTURES", programs)
-        .env("GOTRACE_PROMTOOL", promtool);
+        .env("GOTRACE_PROMTOOL", promtool)
+        .env("GOTRACE_REAL", real);
     if let Some(file) = &options.only {
         tests = tests.args(["--test", file]);
     }
