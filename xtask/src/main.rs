@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod cross;
 mod debian;
 mod demo;
 mod ebpf;
@@ -15,6 +16,7 @@ mod fixtures;
 mod fuzz;
 mod go;
 mod layouts;
+mod matrix;
 mod privilege;
 mod promtool;
 mod real;
@@ -44,6 +46,8 @@ enum Task {
     Sites(sites::Options),
     /// Feed hostile bytes to whatever reads binaries and memory.
     Fuzz(fuzz::Options),
+    /// Run gotrace on what each Go version builds in each way (as root).
+    Matrix(matrix::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -85,6 +89,7 @@ fn run(task: Task) -> Result<()> {
         Task::Layouts(versions) => layouts::add(&versions.versions),
         Task::Sites(options) => sites::print(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Matrix(options) => matrix::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),

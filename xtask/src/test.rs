@@ -9,7 +9,7 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{ebpf, fixtures, fuzz, privilege, promtool, real, workspace};
+use crate::{ebpf, fixtures, fuzz, matrix, privilege, promtool, real, workspace};
 
 /// Which tests run.
 #[derive(Args)]
@@ -90,7 +90,11 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         tests = tests.arg(filter);
         return Ok(tests.run()?);
     }
-    stages.run_tests("integration tests", tests)
+    stages.run_tests("integration tests", tests)?;
+    if options.only.is_some() {
+        return Ok(());
+    }
+    stages.run("matrix", || matrix::run(&matrix::Options::reduced()))
 }
 
 /// What was done, and how long it took.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // Ready prints the one line that a test waits for: the word READY and an object with the pid and
@@ -85,6 +86,57 @@ func (w *Watcher) Waiting(state, call string) int {
 		}
 	}
 	return found
+}
+
+// Goroutine is one as the runtime shows it.
+type Goroutine struct {
+	Goid uint64 `json:"goid"`
+	// `running`, `syscall`, or what it waits for.
+	State string `json:"state"`
+	// Its innermost function of the wanted ones, and the line in it.
+	Function string `json:"function"`
+	Line     int    `json:"line"`
+}
+
+// Others are all goroutines but the calling one, with their innermost functions that begin with the
+// given text, in the order of the runtime.
+func Others(prefix string) []Goroutine {
+	own := Goid()
+	buffer := make([]byte, 1<<20)
+	length := runtime.Stack(buffer, true)
+	for length == len(buffer) {
+		buffer = make([]byte, 2*len(buffer))
+		length = runtime.Stack(buffer, true)
+	}
+	var all []Goroutine
+	for _, stack := range bytes.Split(bytes.TrimSpace(buffer[:length]), []byte("\n\n")) {
+		goid, state, ok := parseHeader(stack)
+		if !ok {
+			panic(fmt.Sprintf("no goroutine header in %q", stack))
+		}
+		if goid == own {
+			continue
+		}
+		goroutine := Goroutine{Goid: goid, State: string(state)}
+		// After the header, two lines a call: the function and its place.
+		lines := strings.Split(string(stack), "\n")
+		for i := 1; i+1 < len(lines); i += 2 {
+			if !strings.HasPrefix(lines[i], prefix) {
+				continue
+			}
+			goroutine.Function = lines[i][:strings.LastIndexByte(lines[i], '(')]
+			// \t/path/main.go:12 +0x34
+			place := strings.Fields(lines[i+1])[0]
+			line, err := strconv.Atoi(place[strings.LastIndexByte(place, ':')+1:])
+			if err != nil {
+				panic(fmt.Sprintf("no line in %q", lines[i+1]))
+			}
+			goroutine.Line = line
+			break
+		}
+		all = append(all, goroutine)
+	}
+	return all
 }
 
 // AwaitWaiting returns as soon as exactly n goroutines wait so. It yields the processor and never
