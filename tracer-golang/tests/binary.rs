@@ -8,7 +8,9 @@ use std::process::Stdio;
 
 use common::{Build, fixture, go, go_command, output};
 use tracer_common::{FrameState, Hook};
-use tracer_golang::binary::{Arch, BinaryError, GoBinary, LayoutOrigin, SiteError, Vaddr};
+use tracer_golang::binary::{
+    Arch, BinaryError, GoBinary, LayoutOrigin, LayoutTable, SiteError, Vaddr,
+};
 
 fn open(build: Build<'_>) -> GoBinary {
     GoBinary::open(&fixture(build)).expect("the fixture can be read")
@@ -508,6 +510,24 @@ fn reads_every_installed_version() {
             for site in &sites {
                 assert_ne!(site.frame, FrameState::Unknown, "{version} {arch} {site:?}");
             }
+        }
+    }
+}
+
+/// The committed table, against programs that every installed toolchain has just built.
+#[test]
+fn the_table_is_what_the_toolchains_say() {
+    let table = LayoutTable::from_json(include_str!("../data/layouts.json")).expect("our own JSON");
+    for go in common::installed() {
+        for arch in ["amd64", "arm64"] {
+            let build = Build {
+                arch,
+                ..Build::EVERYTHING
+            };
+            let path = common::fixture_with(&go, build);
+            let binary = GoBinary::open(&path).expect("the fixture can be read");
+            let differences = table.differences(&binary).expect("it has DWARF");
+            assert!(differences.is_empty(), "{differences:#?}");
         }
     }
 }

@@ -40,8 +40,8 @@ enum Task {
     Fixtures(go::Versions),
     /// Build the BPF objects that gotrace embeds.
     Ebpf(ebpf::Options),
-    /// Add the layouts of Go versions to the table that gotrace carries.
-    Layouts(go::Versions),
+    /// Add the layouts of Go versions to the table that gotrace carries, or compare them with it.
+    Layouts(layouts::Options),
     /// Print where gotrace's probes would sit in a Go binary, and why that is safe or refused.
     Sites(sites::Options),
     /// Feed hostile bytes to whatever reads binaries and memory.
@@ -86,7 +86,7 @@ fn run(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Ebpf(options) => ebpf::run(&options),
-        Task::Layouts(versions) => layouts::add(&versions.versions),
+        Task::Layouts(options) => layouts::run(&options),
         Task::Sites(options) => sites::print(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Matrix(options) => matrix::run(&options),

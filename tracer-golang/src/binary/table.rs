@@ -6,7 +6,7 @@
 //! marked as one, for the self-check on the live target to decide.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,38 @@ struct StructLayout {
     size: u32,
     /// Offsets by path, e.g. `sched.sp`. What the version does not have is left out.
     fields: BTreeMap<String, u32>,
+}
+
+impl Layouts {
+    /// Where the table has something else than the toolchain.
+    fn differences(&self, table: &Layouts) -> impl Iterator<Item = String> {
+        let (real, table) = (self.numbers(), table.numbers());
+        let names: BTreeSet<String> = real.keys().chain(table.keys()).cloned().collect();
+        names.into_iter().filter_map(move |name| {
+            let said = |number: Option<&u32>| number.map_or("nothing".to_owned(), u32::to_string);
+            let (real, table) = (real.get(&name), table.get(&name));
+            (real != table).then(|| {
+                format!(
+                    "{name} is {} by the toolchain, {} in the table",
+                    said(real),
+                    said(table)
+                )
+            })
+        })
+    }
+
+    /// Every size and offset by its name.
+    fn numbers(&self) -> BTreeMap<String, u32> {
+        self.0
+            .iter()
+            .flat_map(|(name, strukt)| {
+                let fields = strukt.fields.iter();
+                fields
+                    .map(move |(field, offset)| (format!("the offset of {name}.{field}"), *offset))
+                    .chain([(format!("the size of {name}"), strukt.size)])
+            })
+            .collect()
+    }
 }
 
 /// Why a binary's layouts cannot become part of the table.
@@ -87,6 +119,25 @@ impl LayoutTable {
         }
         self.insert(Key::new(version, binary.arch()), extract(&binary.elf)?);
         Ok(())
+    }
+
+    /// Where a binary's DWARF and what the table has for exactly its version and architecture differ:
+    /// one line for each struct's size and each field. Empty if they agree.
+    ///
+    /// # Errors
+    /// As [`LayoutTable::add`].
+    pub fn differences(&self, binary: &GoBinary) -> Result<Vec<String>, ExtractError> {
+        let version = binary.go_version();
+        if !version.is_plain_release() {
+            return Err(ExtractError::NotARelease(version.clone()));
+        }
+        let key = Key::new(version, binary.arch());
+        let real = extract(&binary.elf)?;
+        let Some(known) = self.get(&key) else {
+            return Ok(vec![format!("{}: it is not in the table", key.text)]);
+        };
+        let lines = real.differences(known);
+        Ok(lines.map(|line| format!("{}: {line}", key.text)).collect())
     }
 
     /// The versions in the table, e.g. `go1.27.3/amd64`, by version.
@@ -399,6 +450,30 @@ mod tests {
         assert_eq!(
             table.versions().collect::<Vec<_>>(),
             ["go1.19.0/amd64", "go1.27.1/amd64", "go1.27.3/amd64"]
+        );
+    }
+
+    #[test]
+    fn differences_are_told_field_by_field() {
+        let layouts = |size, fields: &[(&str, u32)]| {
+            let fields = fields.iter().map(|(name, at)| ((*name).to_owned(), *at));
+            let strukt = StructLayout {
+                size,
+                fields: fields.collect(),
+            };
+            Layouts(BTreeMap::from([("runtime.g".to_owned(), strukt)]))
+        };
+        let real = layouts(8, &[("goid", 0), ("m", 4)]);
+        assert_eq!(real.differences(&real).count(), 0);
+        let table = layouts(9, &[("goid", 1), ("gone", 2)]);
+        assert_eq!(
+            real.differences(&table).collect::<Vec<_>>(),
+            [
+                "the offset of runtime.g.goid is 0 by the toolchain, 1 in the table",
+                "the offset of runtime.g.gone is nothing by the toolchain, 2 in the table",
+                "the offset of runtime.g.m is 4 by the toolchain, nothing in the table",
+                "the size of runtime.g is 8 by the toolchain, 9 in the table",
+            ]
         );
     }
 
