@@ -150,10 +150,8 @@ fn mention(decoded: &Decoded) -> Option<(Vaddr, Mention)> {
 }
 
 fn compared_with(decoded: &Decoded) -> Option<u64> {
-    (decoded.mnemonic() == Mnemonic::Cmp
-        && decoded.op0_kind() == OpKind::Register
-        && !matches!(decoded.op1_kind(), OpKind::Register | OpKind::Memory))
-    .then(|| decoded.immediate(1))
+    let compares = decoded.mnemonic() == Mnemonic::Cmp && decoded.op0_kind() == OpKind::Register;
+    compares.then(|| decoded.try_immediate(1).ok())?
 }
 
 /// How many instructions the check for stack space has that the compiler puts before a function's
@@ -248,10 +246,11 @@ pub(super) fn frame_state(bytes: &[u8], entry: Vaddr, index: usize) -> FrameStat
                 }
             }
             Mnemonic::Sub | Mnemonic::Add if is_sp(0) => {
-                if decoded.op1_kind() == OpKind::Register {
+                // By what a register or memory holds.
+                let Ok(by) = decoded.try_immediate(1) else {
                     return FrameState::Unknown;
-                }
-                let by = decoded.immediate(1) as i64;
+                };
+                let by = by as i64;
                 depth = match decoded.mnemonic() {
                     Mnemonic::Sub => depth.wrapping_add(by),
                     _ => depth.wrapping_sub(by),
@@ -367,6 +366,11 @@ mod tests {
             0x48, 0x83, 0xc4, 0x80, 0x48, 0x89, 0x6c, 0x24, 0x70, 0x48, 0x8d, 0x6c, 0x24, 0x70,
         ]);
         assert_eq!(frame_state(&wrong, ENTRY, 3), FrameState::Unknown);
+        // add rsp, [rax]
+        assert_eq!(
+            frame_state(&function(&[0x48, 0x03, 0x20]), ENTRY, 1),
+            FrameState::Unknown
+        );
         // mov rbp, rax
         assert_eq!(
             frame_state(&function(&[0x48, 0x89, 0xc5]), ENTRY, 1),
