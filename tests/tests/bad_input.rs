@@ -155,8 +155,49 @@ fn a_go_version_that_is_newer_than_gotrace() {
             "{layout}"
         );
         assert_eq!(gotrace.interrupt().code, Some(0));
+        let once = Gotrace::run(&["goroutines", "--pid", &target.pid_argument()]);
+        assert_eq!(once.code, Some(0), "{once:#?}");
+        let assumed = layout.contains("self-check");
+        assert_eq!(
+            once.text().contains("not known to gotrace"),
+            assumed,
+            "{once:#?}"
+        );
+        assert_eq!(
+            attached["target"]["layout_assumed"], assumed,
+            "{attached:#}"
+        );
         target.end_unharmed();
     }
+}
+
+/// Probes and goroutines are found by the names of the runtime's functions.
+#[test]
+fn obfuscated_names() {
+    require_root();
+    let directory = open_directory();
+    let mut bytes = fs::read(fixture("hello-stripped")).expect("the fixture is a file");
+    let name = b"\0runtime.";
+    let places: Vec<usize> = bytes
+        .windows(name.len())
+        .enumerate()
+        .filter(|(_, window)| window == name)
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        bytes[at + 1..at + 8].copy_from_slice(b"zXk3_qp");
+    }
+    let program = directory.path().join("obfuscated");
+    fs::write(&program, bytes).expect("the directory is ours");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    // What it prints comes from other names: it runs.
+    let target = Target::start_file(&program, &[]);
+    let pid = target.pid_argument();
+    for command in ["run", "goroutines"] {
+        let finished = Gotrace::run(&[command, "--pid", &pid]);
+        refused(command, &finished, &["obfuscated", "pclntab", &pid]);
+    }
+    target.end_unharmed();
 }
 
 #[test]
