@@ -47,8 +47,9 @@ fn main() -> ExitCode {
 }
 
 /// Makes glibc's malloc serve all threads from one arena. A snapshot is made by one thread and freed by
-/// another, over and over; with an arena for each, what is freed in one lies idle while the other grows,
-/// which took twice the memory. There are few threads, and none allocates while events stream.
+/// another, over and over; with an arena for each, what is freed in one lies idle while the other grows:
+/// a fifth more memory at 100,000 goroutines. There are few threads, and none allocates while events
+/// stream.
 fn use_one_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: it sets a parameter of the allocator and touches no memory of ours. If it is refused,
