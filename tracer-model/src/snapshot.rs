@@ -194,6 +194,9 @@ pub struct Channel {
     pub cap: u64,
     /// Whether it is closed.
     pub closed: bool,
+    /// Where it was made, if an event told: memory does not.
+    #[serde(default)]
+    pub made_at: Option<Pc>,
     /// The timer that sends to it, if one does (Go 1.23 and later: before, nothing in a channel tells).
     #[serde(default)]
     pub timer: Option<ChannelTimer>,

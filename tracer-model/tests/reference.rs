@@ -397,6 +397,7 @@ impl Machine {
             recv_waiting: waiters(&hchan.receivers),
             users: Vec::new(),
             timer: None,
+            made_at: None,
             moving: false,
         }
     }

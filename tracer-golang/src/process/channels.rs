@@ -306,6 +306,7 @@ impl<M: TargetMemory> Reader<'_, M> {
                 cap: hchan.dataqsiz,
                 closed: hchan.closed != 0,
                 timer: timers.get(&chan).copied(),
+                made_at: None,
                 values: match moving {
                     true => Vec::new(),
                     false => values.buffered,

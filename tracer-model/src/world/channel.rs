@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::event::Fill;
 use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
-use crate::snapshot::{self, Value, Waiter};
+use crate::snapshot::{self, ChannelTimer, Value, Waiter};
 use crate::wait::Direction;
 
 use super::join::{Known, Stamp};
@@ -85,6 +85,10 @@ pub struct Made {
 pub struct Contents {
     /// Kernel time before the read.
     pub at: Ktime,
+    /// Size of an element in bytes.
+    pub elem_size: u16,
+    /// The timer that sends to it.
+    pub timer: Option<ChannelTimer>,
     /// The oldest buffered values, in the order in which they will be received.
     pub values: Vec<Value>,
     /// Goroutines that waited to send then, in order, with what they held out.
@@ -271,7 +275,7 @@ impl Channel {
             at: _,
             addr: _,
             elem_type: _,
-            elem_size: _,
+            elem_size,
             len,
             cap,
             closed,
@@ -279,7 +283,8 @@ impl Channel {
             send_waiting,
             recv_waiting,
             users: _,
-            timer: _,
+            timer,
+            made_at: _,
             moving,
         } = read;
         self.touch(at);
@@ -294,6 +299,8 @@ impl Channel {
         if self.contents.as_ref().is_none_or(|known| known.at <= at) {
             self.contents = Some(Contents {
                 at,
+                elem_size: *elem_size,
+                timer: *timer,
                 values: values.clone(),
                 send_waiting: send_waiting.clone(),
                 recv_waiting: recv_waiting.clone(),

@@ -279,6 +279,7 @@ fn observed_channel(at: Ktime, chan: &str, fill: &str, mut rest: &[&str]) -> Cha
         recv_waiting: Vec::new(),
         users: Vec::new(),
         timer: None,
+        made_at: None,
         moving: false,
     };
     let waiters = |goids: &str| -> Vec<Waiter> {

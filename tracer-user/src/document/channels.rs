@@ -26,10 +26,13 @@ pub(crate) struct Entry<'a> {
     address: String,
     #[serde(rename = "type")]
     elem_type: &'a str,
-    elem_size: u16,
+    /// `null` if the type is not known: memory has not been read since it was heard of.
+    elem_size: Option<u16>,
     len: u64,
     cap: u64,
     closed: bool,
+    /// `null` if it was not seen.
+    made_at: Option<Site>,
     /// The timer that sends to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     timer: Option<Timer>,
@@ -111,10 +114,11 @@ impl<'a> Entry<'a> {
         Self {
             address: channel.addr.to_string(),
             elem_type: &channel.elem_type,
-            elem_size: channel.elem_size,
+            elem_size: (!channel.elem_type.is_empty()).then_some(channel.elem_size),
             len: channel.len,
             cap: channel.cap,
             closed: channel.closed,
+            made_at: channel.made_at.and_then(|pc| Site::of(pc, symbols)),
             timer: channel.timer.map(|timer| Timer {
                 fires_at: timer.when.map(|when| clock.rfc3339(when)),
                 period_seconds: (timer.period != 0).then(|| seconds(timer.period)),

@@ -246,7 +246,7 @@ fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
         at: channel.last_activity(),
         addr: channel.addr(),
         elem_type: channel.elem_type().unwrap_or_default().into(),
-        elem_size: 0,
+        elem_size: channel.contents().map_or(0, |contents| contents.elem_size),
         len: channel.len().map_or(0, |len| len.value),
         cap: channel.cap().unwrap_or(0),
         closed: channel.closed().is_some(),
@@ -257,7 +257,8 @@ fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
         send_waiting: waiters(&queue.send),
         recv_waiting: waiters(&queue.receive),
         users: Vec::new(),
-        timer: None,
+        timer: channel.contents().and_then(|contents| contents.timer),
+        made_at: channel.made().and_then(|made| made.site),
         moving: channel.contents().is_some_and(|contents| contents.moving),
     }
 }
