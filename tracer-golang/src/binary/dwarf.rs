@@ -7,9 +7,10 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use gimli::{
-    Abbreviations, AbbreviationsCache, AttributeSpecification, AttributeValue, DebugAbbrev,
+    Abbreviations, AttributeSpecification, AttributeValue, DebugAbbrev, DebugAbbrevOffset,
     DebugInfo, DebugInfoOffset, EndianSlice, EntriesRaw, LittleEndian, UnitHeader, UnitOffset,
     constants as dw,
 };
@@ -20,6 +21,9 @@ use crate::layout::LayoutSource;
 use super::elf::Elf;
 
 type Reader<'a> = EndianSlice<'a, LittleEndian>;
+
+/// More compile units are not believed: Go has one a package, C one a file.
+const MAX_UNITS: usize = 1 << 16;
 
 /// How deep a type may be wrapped in typedefs, a bound against cycles in malformed files.
 const MAX_TYPEDEFS: usize = 8;
@@ -52,7 +56,7 @@ pub(super) struct DwarfLayouts<'a> {
 struct Unit<'a> {
     header: UnitHeader<Reader<'a>>,
     offset: usize,
-    abbreviations: std::sync::Arc<Abbreviations>,
+    abbreviations: Arc<Abbreviations>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,21 +80,28 @@ impl<'a> DwarfLayouts<'a> {
         sections: &'a DwarfSections<'_>,
         structs: &[Vec<&str>],
     ) -> gimli::Result<DwarfLayouts<'a>> {
-        let info = DebugInfo::new(&sections.info, LittleEndian);
-        let abbrev = DebugAbbrev::new(&sections.abbrev, LittleEndian);
-        let cache = AbbreviationsCache::new();
-        let mut units = Vec::new();
-        let mut headers = info.units();
+        let mut headers = DebugInfo::new(&sections.info, LittleEndian).units();
+        let mut found = Vec::new();
         while let Some(header) = headers.next()? {
-            let Some(DebugInfoOffset(offset)) = header.debug_info_offset() else {
-                continue;
-            };
-            units.push(Unit {
-                header,
-                offset,
-                abbreviations: cache.get(&abbrev, header.debug_abbrev_offset())?,
-            });
+            if let Some(DebugInfoOffset(offset)) = header.debug_info_offset() {
+                found.push((header, offset));
+            }
+            if found.len() == MAX_UNITS {
+                return Err(gimli::Error::TooManyIterations);
+            }
         }
+        let tables = abbreviations(&sections.abbrev, found.iter().map(|(header, _)| header))?;
+        let units = found
+            .into_iter()
+            .filter_map(|(header, offset)| {
+                let abbreviations = tables.get(&header.debug_abbrev_offset())?.clone();
+                Some(Unit {
+                    header,
+                    offset,
+                    abbreviations,
+                })
+            })
+            .collect();
         let mut layouts = DwarfLayouts {
             units,
             named: FxHashMap::default(),
@@ -189,6 +200,28 @@ impl<'a> DwarfLayouts<'a> {
         }
         None
     }
+}
+
+/// The tables of abbreviations that units refer to. A table ends where the next one begins, so that
+/// all of them together are not more work than the section is long.
+fn abbreviations<'a>(
+    section: &[u8],
+    units: impl Iterator<Item = &'a UnitHeader<Reader<'a>>>,
+) -> gimli::Result<FxHashMap<DebugAbbrevOffset, Arc<Abbreviations>>> {
+    let mut offsets: Vec<usize> = units.map(|unit| unit.debug_abbrev_offset().0).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let ends = offsets.iter().skip(1).copied().chain([section.len()]);
+    offsets
+        .iter()
+        .zip(ends)
+        .map(|(&offset, end)| {
+            let table = section.get(offset..end).unwrap_or(&[]);
+            let table =
+                DebugAbbrev::new(table, LittleEndian).abbreviations(DebugAbbrevOffset(0))?;
+            Ok((DebugAbbrevOffset(offset), Arc::new(table)))
+        })
+        .collect()
 }
 
 impl LayoutSource for DwarfLayouts<'_> {
