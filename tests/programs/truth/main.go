@@ -185,10 +185,12 @@ func main() {
 	must(watcher, "IO wait", "main.accept(", func() { accept(listener) })
 	must(watcher, "chan receive (nil chan)", "main.receiveNil(", receiveNil)
 	must(watcher, "select (no cases)", "main.block(", block)
-	must(watcher, "chan receive", "main.leak(", leak)
+	for i := 0; i < 4; i++ {
+		must(watcher, "chan receive", "main.leak(", leak)
+	}
 	must(watcher, "chan receive", "main.deep(0", func() { deep(40) })
 	// What the runtime calls these waits depends on its version.
-	goroutines := 16
+	goroutines := 19
 	for _, body := range []func(){lock, readLock, waitGroup, waitCond} {
 		go body()
 		goroutines++
@@ -199,6 +201,9 @@ func main() {
 	for runtime.NumGoroutine() != goroutines+1 || !settled() {
 		runtime.Gosched()
 	}
+
+	// Nothing of how it came to this is left lying around.
+	runtime.GC()
 
 	channels := []channel{
 		describe(texts, []any{"one", "two"}, []any{"three", "four", "chosen"}, 0),

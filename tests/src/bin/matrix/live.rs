@@ -13,6 +13,9 @@ use crate::cells::{Cell, Live};
 /// no channel, in a select without cases.
 const LOST: [&str; 3] = ["main.leak", "main.receiveNil", "main.block"];
 
+/// How many of them wait at the first of these places.
+const LEAKED: usize = 4;
+
 /// Compares all that `truth` and `counts` know.
 ///
 /// # Panics
@@ -106,7 +109,7 @@ fn compare_goroutines(cell: &Cell, target: &Target) -> usize {
         assert_eq!(last["function"], found["start"]["function"], "{found:#}");
     }
     assert!(found.is_empty(), "the program has no {found:#?}");
-    assert_eq!(truth.len(), if cell.cgo { 21 } else { 20 });
+    assert_eq!(truth.len(), if cell.cgo { 24 } else { 23 });
     truth.len() + 1
 }
 
@@ -144,7 +147,9 @@ fn compare_channels(target: &Target) -> usize {
     truth.len()
 }
 
-/// The goroutines that can never run again are found out, and no other one is accused of that.
+/// The goroutines that can never run again are found out, and no other one is accused of that. The
+/// mark is conservative: a word left over somewhere may look like a reference to one of the channels
+/// that nobody has, but not to all four.
 fn compare_findings(target: &Target) {
     let document = document("deadlocks", target);
     let proven: BTreeSet<u64> = list(&document, "findings")
@@ -161,8 +166,12 @@ fn compare_findings(target: &Target) {
         })
         .map(|goroutine| number(&goroutine["goid"]))
         .collect();
-    assert_eq!(lost.len(), LOST.len(), "{:#}", target.ready);
-    assert_eq!(proven, lost, "{document:#}");
+    assert_eq!(lost.len(), LEAKED + 2, "{:#}", target.ready);
+    assert!(proven.is_subset(&lost), "{proven:?}: {document:#}");
+    assert!(
+        proven.len() > lost.len() - LEAKED,
+        "{proven:?} of {lost:?}: {document:#}"
+    );
 }
 
 /// The tests that count every operation, park and wake-up pass with this cell's `counts` as well;

@@ -101,8 +101,8 @@ C code in it, and one goroutine inside a C function; `race` is that with `-race`
   whole; no other goroutine is shown;
 - every channel (ch): type, length, capacity, the decoded values in their order, what each waiting sender holds, in
   the order of the queue, and how many receive;
-- the three goroutines that can never run again (on a channel that nobody else has, on a nil channel, in an empty
-  select) are proven leaks, and no other one is;
+- goroutines that can never run again (on a channel that nobody else has, on a nil channel, in an empty select) are
+  proven leaks, and no other one is;
 - `run --level full` attaches, is removed again, and the program checks itself afterwards;
 - the tests of `tests/tests/counts.rs` that every send, receive, close, select, park, wake-up, start and exit is
   counted, to the one (138,016 operations on channels), pass with the cell's `counts`.
