@@ -18,7 +18,7 @@ pub const VERSION: &str = "go1.27.3";
 pub const BSS: u64 = 0x4_0000;
 
 /// Functions of the program, in the order of their addresses.
-pub const FUNCTIONS: [&str; 19] = [
+pub const FUNCTIONS: [&str; 23] = [
     "runtime.goexit",
     "runtime.chansend",
     "runtime.chanrecv",
@@ -38,6 +38,10 @@ pub const FUNCTIONS: [&str; 19] = [
     "runtime.spanOfHeap",
     "runtime.main",
     "main.main",
+    "runtime.makechan",
+    "runtime.execute",
+    "runtime.send",
+    "runtime.recv",
 ];
 
 /// Wait reasons of the program: some that the model knows.
@@ -270,6 +274,10 @@ fn code(
             0x89,
             0xe5,
         ]),
+    }
+    if FUNCTIONS[index] == "runtime.makechan" {
+        // je to what follows: its last branch.
+        code.extend([0x74, 0x00]);
     }
     code.push(0xc3);
     code

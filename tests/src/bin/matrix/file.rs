@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cells::Cell;
 
 /// Hooks of gotrace.
-const HOOKS: usize = 8;
+pub(crate) const HOOKS: usize = 12;
 
 /// Compares; returns how many sites there are.
 ///

@@ -5,6 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use crate::cells::{Cell, Figures, Outcome};
+use crate::file::HOOKS;
 
 /// The whole document.
 pub(crate) fn render(cells: &[Cell], outcomes: &[Outcome]) -> String {
@@ -90,7 +91,7 @@ C code in it, and one goroutine inside a C function; `race` is that with `-race`
 `file` (all cells) compares what gotrace finds out from the binary alone:
 
 - the runtime's ten variables with the toolchain's `nm`;
-- the sites of all 8 hooks with the toolchain's `objdump`: each the beginning of an instruction that kernels
+- the sites of all {HOOKS} hooks with the toolchain's `objdump`: each the beginning of an instruction that kernels
   emulate, behind the stack check, with a known frame; no hook is missing;
 - layouts, variables, sites and wait reasons with those of the same file without any section, symbol or DWARF, whose
   layouts come from gotrace's table. The stripped columns are compared with the column that has symbols.
