@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(CLEAN),
         Err(error) => {
             // Nothing is left to do if stderr is closed as well.
-            let _ = writeln!(anstream::stderr(), "error: {error:#}");
+            let message = format!("{error:#}");
+            let _ = writeln!(anstream::stderr(), "error: {}", text::safe_lines(&message));
             ExitCode::from(ERROR)
         }
     }

@@ -327,7 +327,7 @@ fn print_errors(out: &mut impl std::io::Write, snapshot: &Snapshot) -> std::io::
         writeln!(
             out,
             "{}",
-            text::styled(text::NOTICE, format!("not read: {error}"))
+            text::styled(text::NOTICE, format!("not read: {}", text::safe(error)))
         )?;
     }
     Ok(())

@@ -158,10 +158,10 @@ impl Source {
             "{} (pid {}) {} {}: {} and {system} of the runtime, read{when} in {}{moving}{replaced}{assumed}",
             text::styled(
                 text::BOLD,
-                info.exe.file_name().unwrap_or_default().to_string_lossy()
+                text::safe(&info.exe.file_name().unwrap_or_default().to_string_lossy())
             ),
             info.pid,
-            info.go_version,
+            text::safe(&info.go_version),
             info.arch,
             text::count(snapshot.goroutines.len() - system, "goroutine"),
             text::elapsed(snapshot.finished.since(snapshot.started)),

@@ -1,12 +1,14 @@
 //! Channels as a table, each with its values and its queues; one as a picture.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use tracer_model::ids::Goid;
-use tracer_model::snapshot::{Channel, Snapshot, Waiter};
+use tracer_model::snapshot::{Channel, Snapshot, Value, Waiter};
 use tracer_model::symbol::{Symbolizer, user_frame};
 
-use super::{BOLD, DIM, elapsed, goids, styled, table};
+use super::{BOLD, DIM, elapsed, goids, safe, styled, table};
+use crate::document::Site;
 use crate::document::channels::{Stacks, value};
 
 /// How many waiting goroutines a queue shows.
@@ -26,14 +28,7 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
     for channel in &snapshot.channels {
         table.add_row([
             channel.addr.to_string(),
-            format!(
-                "chan {}",
-                if channel.elem_type.is_empty() {
-                    "?"
-                } else {
-                    &*channel.elem_type
-                }
-            ),
+            format!("chan {}", elem_type(channel)),
             format!("{}/{}", channel.len, channel.cap),
             state(channel).to_owned(),
             waiting(channel.send_waiting.iter().map(|waiter| waiter.goid)),
@@ -52,7 +47,7 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
         }
         let _ = writeln!(text, "\n{}", channel.addr);
         for (index, item) in channel.values.iter().enumerate() {
-            let _ = writeln!(text, "  [{index}] {}", value(item));
+            let _ = writeln!(text, "  [{index}] {}", shown_value(item));
         }
         let shown = channel.values.len() as u64;
         if channel.len > shown && shown > 0 {
@@ -68,12 +63,34 @@ pub(crate) fn render(snapshot: &Snapshot) -> String {
                     text,
                     "  {} {}",
                     styled(DIM, format!("goroutine {} holds", waiter.goid)),
-                    value(item)
+                    shown_value(item)
                 );
             }
         }
     }
     text
+}
+
+/// The element's type as Go spells it.
+fn elem_type(channel: &Channel) -> Cow<'_, str> {
+    match &*channel.elem_type {
+        "" => "?".into(),
+        name => safe(name),
+    }
+}
+
+/// A value as JSON, which escapes some of what a terminal would obey, but not all.
+fn shown_value(item: &Value) -> String {
+    safe(&value(item).to_string()).into_owned()
+}
+
+fn place(site: &Site) -> String {
+    let Site {
+        function,
+        file,
+        line,
+    } = site;
+    format!("{} {}:{line}", safe(function), safe(file))
 }
 
 fn state(channel: &Channel) -> &'static str {
@@ -98,11 +115,7 @@ pub(crate) fn picture(channel: &Channel, snapshot: &Snapshot, symbols: &dyn Symb
     let mut text = format!(
         "{} chan {}  {}/{}  {}\n\n",
         styled(BOLD, channel.addr),
-        if channel.elem_type.is_empty() {
-            "?"
-        } else {
-            &channel.elem_type
-        },
+        elem_type(channel),
         channel.len,
         channel.cap,
         state(channel),
@@ -132,7 +145,7 @@ pub(crate) fn picture(channel: &Channel, snapshot: &Snapshot, symbols: &dyn Symb
             } else {
                 String::new()
             };
-            let _ = writeln!(text, "  [{index}] {}{next}", value(item));
+            let _ = writeln!(text, "  [{index}] {}{next}", shown_value(item));
         }
         let shown = channel.values.len() as u64;
         if channel.len > shown {
@@ -170,9 +183,9 @@ pub(crate) fn picture(channel: &Channel, snapshot: &Snapshot, symbols: &dyn Symb
         text.push('\n');
     }
     for user in &channel.users {
-        let at = stacks.site(user, symbols).map_or(String::new(), |site| {
-            format!("  {} {}:{}", site.function, site.file, site.line)
-        });
+        let at = stacks
+            .site(user, symbols)
+            .map_or(String::new(), |site| format!("  {}", place(&site)));
         let through = user.through.map_or(String::new(), |object| {
             format!(" through the object at {object}")
         });
@@ -212,13 +225,12 @@ fn queue(
             .find(|goroutine| goroutine.goid == waiter.goid);
         let site = goroutine.and_then(|goroutine| user_frame(snapshot.stack(goroutine), symbols));
         let at = site.map_or(String::new(), |frame| {
-            format!("  {} {}:{}", frame.function, frame.file, frame.line)
+            format!("  {}", place(&Site::from(&frame)))
         });
         let select = if waiter.select { " in a select" } else { "" };
-        let holds = waiter
-            .value
-            .as_ref()
-            .map_or(String::new(), |item| format!("  holds {}", value(item)));
+        let holds = waiter.value.as_ref().map_or(String::new(), |item| {
+            format!("  holds {}", shown_value(item))
+        });
         let _ = writeln!(
             text,
             "  goroutine {} waits{what}{select}{holds}{at}",

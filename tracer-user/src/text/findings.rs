@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use tracer_model::detect::{FindingKind, Verdict};
 use tracer_model::wait::Direction;
 
-use super::{ALARM, BOLD, DIM, NOTICE, count, goids, styled};
+use super::{ALARM, BOLD, DIM, NOTICE, count, goids, safe, styled};
 use crate::document::findings::{ChainLink, Entry};
 use crate::document::{WaitedDescriptor, WaitingOn};
 
@@ -32,12 +32,16 @@ pub(crate) fn render(entry: &Entry) -> String {
         goids(&entry.goroutines, GOIDS),
         styled(DIM, &entry.id),
     );
-    let _ = writeln!(text, "  {}", entry.reason);
+    let _ = writeln!(text, "  {}", safe(&entry.reason));
     for link in &entry.chain {
         render_link(&mut text, link);
     }
     for evidence in &entry.evidence {
-        let _ = writeln!(text, "  {}", styled(DIM, format!("evidence: {evidence}")));
+        let _ = writeln!(
+            text,
+            "  {}",
+            styled(DIM, format!("evidence: {}", safe(evidence)))
+        );
     }
     text
 }
@@ -53,7 +57,9 @@ fn render_link(text: &mut String, link: &ChainLink) {
         let _ = writeln!(
             text,
             "      at {}  {}:{}",
-            site.function, site.file, site.line
+            safe(&site.function),
+            safe(&site.file),
+            site.line
         );
     }
     if !link.held_by.is_empty() {
@@ -85,12 +91,12 @@ pub(super) fn waits(on: &WaitingOn) -> String {
 fn descriptor_text(descriptor: &WaitedDescriptor) -> String {
     let mut text = format!("waits to {} descriptor {}", descriptor.mode, descriptor.fd);
     if let Some(file) = &descriptor.file {
-        let _ = write!(text, ", {}", file.kind);
+        let _ = write!(text, ", {}", safe(&file.kind));
         if let Some(local) = &file.local {
-            let _ = write!(text, " {local}");
+            let _ = write!(text, " {}", safe(local));
         }
         if let Some(peer) = &file.peer {
-            let _ = write!(text, " connected to {peer}");
+            let _ = write!(text, " connected to {}", safe(peer));
         }
     }
     text

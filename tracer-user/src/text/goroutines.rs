@@ -10,7 +10,7 @@ use tracer_model::snapshot::{Goroutine, Snapshot, StackId};
 use tracer_model::symbol::{Frame, Symbolizer};
 use tracer_model::wait::{WaitObject, WaitReason};
 
-use super::{BOLD, DIM, NOTICE, count, elapsed, goids, styled, thousands};
+use super::{BOLD, DIM, NOTICE, count, elapsed, goids, safe, styled, thousands};
 use crate::document::WaitingOn;
 use crate::rendered::Rendered;
 
@@ -145,7 +145,7 @@ impl List<'_> {
             text,
             "{:>7}  {}{}\n         {}",
             thousands(members.len() as u64),
-            self.styled(BOLD, label),
+            self.styled(BOLD, safe(label)),
             self.styled(NOTICE, longest),
             self.styled(DIM, format!("goid {}", goids(&ids, GOIDS))),
         );
@@ -191,7 +191,7 @@ impl List<'_> {
             let _ = writeln!(
                 text,
                 "    {}",
-                self.styled(DIM, format!("label {key}={value}"))
+                self.styled(DIM, safe(&format!("label {key}={value}")))
             );
         }
         let key = (first.stack, first.created_at, first.parent);
@@ -211,7 +211,9 @@ impl List<'_> {
             let _ = writeln!(
                 text,
                 "    {}{inlined}\n        {}:{}",
-                frame.function, frame.file, frame.line
+                safe(&frame.function),
+                safe(&frame.file),
+                frame.line
             );
         }
         if frames.len() > self.depth {
@@ -238,8 +240,10 @@ impl List<'_> {
             let by = goroutine
                 .parent
                 .map_or(String::new(), |parent| format!(" in goroutine {parent}"));
-            let created = self.styled(DIM, format!("created by {}{by}", frame.function));
-            let _ = writeln!(text, "    {created}\n        {}:{}", frame.file, frame.line);
+            let function = safe(&frame.function);
+            let created = self.styled(DIM, format!("created by {function}{by}"));
+            let file = safe(&frame.file);
+            let _ = writeln!(text, "    {created}\n        {file}:{}", frame.line);
         }
         text.push('\n');
         text
@@ -305,5 +309,73 @@ fn same(one: &WaitObject, other: &WaitObject) -> bool {
     match (one, other) {
         (WaitObject::Chan { chan, .. }, WaitObject::Chan { chan: other, .. }) => chan == other,
         _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracer_model::ids::{GAddr, Ktime};
+    use tracer_model::snapshot::State;
+
+    use super::*;
+
+    /// Every name is a terminal's command.
+    struct Hostile;
+
+    impl Symbolizer for Hostile {
+        fn frames(&self, _: Pc) -> Arc<[Frame]> {
+            Arc::from([Frame {
+                function: "main.\x1b[2Jf".into(),
+                file: "/src/\r\u{9b}1A.go".into(),
+                line: 3,
+                inlined: false,
+            }])
+        }
+    }
+
+    #[test]
+    fn names_and_labels_cannot_command_the_terminal() {
+        let snapshot = Snapshot {
+            goroutines: vec![Goroutine {
+                at: Ktime(1),
+                goid: Goid(1),
+                gaddr: GAddr(0xc000),
+                state: State::Runnable,
+                wait: None,
+                sleeps_until: None,
+                system: false,
+                parent: None,
+                created_at: Some(Pc(1)),
+                start: None,
+                stack: Some(StackId(0)),
+                labels: vec![("\x1b]0;k\x07".into(), "v\nfake line\u{202e}".into())],
+                moving: false,
+            }],
+            stacks: vec![Box::from([Pc(2)])],
+            ..Snapshot::default()
+        };
+        let list = List {
+            snapshot: &snapshot,
+            symbols: &Hostile,
+            depth: 8,
+            limit: 8,
+            styles: false,
+        };
+        let mut shown = Vec::new();
+        let by = GroupBy::Label("\x1b]0;k\x07".to_owned());
+        list.grouped(&[0], &by, &mut shown).expect("a vector");
+        list.each(&[0], &mut shown).expect("a vector");
+        let shown = String::from_utf8(shown).expect("text");
+        let obeyed = |character: &char| character.is_control() && *character != '\n';
+        assert_eq!(shown.chars().find(obeyed), None, "{shown:?}");
+        for expected in [
+            r"main.\u{1b}[2Jf",
+            r"/src/\r\u{9b}1A.go:3",
+            r"label \u{1b}]0;k\u{7}=v\nfake line\u{202e}",
+        ] {
+            assert!(shown.contains(expected), "no {expected} in {shown:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod channels;
 pub(crate) mod findings;
 pub(crate) mod goroutines;
 pub(crate) mod run;
+mod safe;
 
 use std::fmt::Display;
 
@@ -11,6 +12,8 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use tracer_model::ids::Goid;
+
+pub(crate) use safe::{safe, safe_lines};
 
 /// Headings and names.
 pub(crate) const BOLD: Style = Style::new().bold();

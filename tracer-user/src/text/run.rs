@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, styled, table, thousands};
+use super::{ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, safe, styled, table, thousands};
 use crate::document::run::{Attached, Channel, LongWait, Loss, Report, Summary};
 
 /// What was found and placed.
@@ -14,8 +14,8 @@ pub(crate) fn attached(attached: &Attached) -> String {
         "{} pid {}  {}  {} {}",
         styled(BOLD, "tracing"),
         target.pid,
-        target.exe.display(),
-        target.go_version,
+        safe(&target.exe.to_string_lossy()),
+        safe(&target.go_version),
         target.arch,
     );
     let mut facts = vec![
@@ -58,7 +58,7 @@ pub(crate) fn attached(attached: &Attached) -> String {
         for probe in &attached.probes {
             probes.add_row([
                 probe.hook.to_owned(),
-                format!("{}+{:#x}", probe.function, probe.offset),
+                format!("{}+{:#x}", safe(&probe.function), probe.offset),
                 probe.address.clone(),
                 probe.instruction.clone(),
             ]);
@@ -66,7 +66,7 @@ pub(crate) fn attached(attached: &Attached) -> String {
         let _ = writeln!(text, "{probes}");
     }
     for left_out in &attached.left_out {
-        let text_of = format!("without {}: {}", left_out.hook, left_out.reason);
+        let text_of = format!("without {}: {}", left_out.hook, safe(&left_out.reason));
         let _ = writeln!(text, "{}", styled(NOTICE, text_of));
     }
     if let Some(address) = &attached.listening {
@@ -140,7 +140,7 @@ pub(crate) fn resolved(id: &str) -> String {
 
 /// A remark.
 pub(crate) fn note(message: &str) -> String {
-    styled(NOTICE, message)
+    styled(NOTICE, safe(message))
 }
 
 /// The end of the trace.
@@ -292,7 +292,7 @@ fn type_name(channel: &Channel) -> String {
     if channel.elem_type.is_empty() {
         "chan ?".to_owned()
     } else {
-        format!("chan {}", channel.elem_type)
+        format!("chan {}", safe(&channel.elem_type))
     }
 }
 
@@ -329,7 +329,8 @@ fn long_wait(wait: &LongWait) -> String {
         None => format!("at least {}", elapsed(nanos(wait.seen_seconds))),
     };
     let site = wait.site.as_ref().map_or(String::new(), |site| {
-        format!(" at {} {}:{}", site.function, site.file, site.line)
+        let (function, file) = (safe(&site.function), safe(&site.file));
+        format!(" at {function} {file}:{}", site.line)
     });
     format!(
         "goroutine {} waits {time} ({}){site}",
