@@ -191,6 +191,34 @@ impl<'s> Graph<'s> {
             .map(|edge| edge.holder)
     }
 
+    /// The goroutine with this id, if it is one of them.
+    pub(super) fn node(&self, goid: Goid) -> Option<Node> {
+        let found = self
+            .goroutines
+            .binary_search_by_key(&goid, |goroutine| goroutine.goid);
+        found.ok().map(Node)
+    }
+
+    /// The shortest cycle through a goroutine that is part of a deadlock, which it begins with; of
+    /// any other one nothing.
+    pub(super) fn cycle(&self, node: Node) -> Vec<Step> {
+        let Way::Deadlocked(index) = self.ways[node.0] else {
+            return Vec::new();
+        };
+        let deadlock = &self.deadlocks[index];
+        match deadlock.cycle.iter().position(|step| step.node == node) {
+            Some(position) => {
+                let mut cycle = deadlock.cycle.clone();
+                cycle.rotate_left(position);
+                cycle
+            }
+            None => {
+                let inside: FxHashSet<Node> = deadlock.members.iter().copied().collect();
+                self.cycle_through(node, &inside)
+            }
+        }
+    }
+
     fn find_deadlocks(&mut self) {
         let count = self.goroutines.len();
         let mut graph: DiGraph<(), ()> = DiGraph::with_capacity(count + self.crowds.len(), 0);

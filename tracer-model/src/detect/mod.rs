@@ -16,7 +16,9 @@
 //!
 //! **How sure.** See [`Verdict`]. Proof takes two consecutive passes ([`Detector`] keeps the last
 //! one) with the goroutine unmoved in between: same reason and objects, same stack, and no event by
-//! it or for it. A wait that is forever by itself needs no mark, hence no clean one.
+//! it or for it. A wait that is forever by itself needs no mark, hence no clean one. Never to run again
+//! is a stable property: what was proven stays so while the goroutine does not move and no pass says
+//! otherwise, also if one of them is not clean.
 //!
 //! **What is one finding.** A deadlock is one strongly connected part of the wait-for graph,
 //! explained by its shortest cycle. Whoever merely waits for a deadlocked goroutine is no part of
@@ -28,6 +30,7 @@ mod finding;
 mod graph;
 mod log;
 mod text;
+mod why;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -42,6 +45,7 @@ use crate::world::World;
 
 pub use finding::{Finding, FindingId, FindingKind, Link, Verdict};
 pub use log::{Changes, FindingLog, Tracked};
+pub use why::{Alive, Awaited, Reference, Stands, Waiting, Why};
 
 use graph::{Graph, Node, Step};
 use text::Words;
@@ -79,6 +83,10 @@ struct Sighting {
     objects: Box<[WaitObject]>,
     stack: Option<Box<[Pc]>>,
     since: Option<Ktime>,
+    /// Consecutive passes that saw it so, this one included.
+    passes: u32,
+    /// Whether that is proof.
+    proven: bool,
 }
 
 impl Detector {
@@ -97,14 +105,58 @@ impl Detector {
         world: Option<&World>,
         symbolizer: &dyn Symbolizer,
     ) -> Vec<Finding> {
-        let Some(reachability) = &snapshot.reachability else {
-            return Vec::new();
-        };
-        let stuck = stuck(snapshot, reachability, world);
-        let pass = Pass::new(snapshot, reachability, &stuck);
+        self.report(snapshot, world, symbolizer, |report| report.findings())
+            .unwrap_or_default()
+    }
+
+    /// A pass that also tells all about the waits of the goroutines in the chains of its findings,
+    /// each goroutine once, in the order of the findings.
+    pub fn pass_with_waits(
+        &mut self,
+        snapshot: &Snapshot,
+        world: Option<&World>,
+        symbolizer: &dyn Symbolizer,
+    ) -> (Vec<Finding>, Vec<Waiting>) {
+        self.report(snapshot, world, symbolizer, |report| {
+            let findings = report.findings();
+            let waits = report.waits_of(&findings);
+            (findings, waits)
+        })
+        .unwrap_or_default()
+    }
+
+    /// A pass that also explains one goroutine. `None` if it is not in the snapshot; without
+    /// [`Snapshot::reachability`] it is explained as far as that goes, and the pass does not count.
+    pub fn pass_with_why(
+        &mut self,
+        snapshot: &Snapshot,
+        world: Option<&World>,
+        symbolizer: &dyn Symbolizer,
+        goid: Goid,
+    ) -> Option<Why> {
+        let goroutine = snapshot.goroutines.iter().find(|it| it.goid == goid)?;
+        self.report(snapshot, world, symbolizer, |report| report.why(goroutine))
+            .or_else(|| Some(Why::without_mark(snapshot, goroutine, symbolizer)))
+    }
+
+    /// Makes a pass, and of it what `make` does. `None` if there was no mark.
+    fn report<T>(
+        &mut self,
+        snapshot: &Snapshot,
+        world: Option<&World>,
+        symbolizer: &dyn Symbolizer,
+        make: impl FnOnce(&Report<'_>) -> T,
+    ) -> Option<T> {
+        let reachability = snapshot.reachability.as_ref()?;
+        let Stuck { goroutines, saved } = stuck(snapshot, reachability, world);
+        let mut pass = Pass::new(snapshot, reachability, &goroutines);
         let last = self.last.take();
         // The same snapshot again, or an overlapping one, confirms nothing.
         let last = last.filter(|last| last.finished <= pass.started);
+        if let Some(last) = &last {
+            pass.confirm(last, world);
+        }
+        let graph = Graph::new(goroutines, &reachability.holders);
         let report = Report {
             snapshot,
             reachability,
@@ -112,13 +164,21 @@ impl Detector {
             symbolizer,
             last: last.as_ref(),
             pass: &pass,
-            graph: Graph::new(stuck, &reachability.holders),
+            graph,
+            saved,
             words: Words::new(snapshot),
         };
-        let findings = report.findings();
+        let made = make(&report);
         self.last = Some(pass);
-        findings
+        Some(made)
     }
+}
+
+/// Who can never run again, as far as a snapshot tells.
+struct Stuck<'s> {
+    goroutines: Vec<&'s Goroutine>,
+    /// Whom the mark did not reach but who may be woken: by whom that is alive, through what.
+    saved: FxHashMap<Goid, (Goid, WaitTarget)>,
 }
 
 /// The goroutines that can never run again, as far as this snapshot tells.
@@ -126,7 +186,7 @@ fn stuck<'s>(
     snapshot: &'s Snapshot,
     reachability: &Reachability,
     world: Option<&World>,
-) -> Vec<&'s Goroutine> {
+) -> Stuck<'s> {
     let unreached: FxHashSet<Goid> = reachability.unreached.iter().copied().collect();
     let mut candidates: FxHashMap<Goid, &Goroutine> = FxHashMap::default();
     for goroutine in &snapshot.goroutines {
@@ -152,16 +212,21 @@ fn stuck<'s>(
             waiting.push(goroutine.goid);
         }
     }
+    let mut saved = FxHashMap::default();
     while let Some(goid) = alive.pop() {
         for target in holds.remove(&goid).unwrap_or_default() {
             for woken in waiters.remove(&target).unwrap_or_default() {
                 if candidates.remove(&woken).is_some() {
+                    saved.insert(woken, (goid, target));
                     alive.push(woken);
                 }
             }
         }
     }
-    candidates.into_values().collect()
+    Stuck {
+        goroutines: candidates.into_values().collect(),
+        saved,
+    }
 }
 
 fn shows_life(goroutine: &Goroutine, world: Option<&World>) -> bool {
@@ -180,12 +245,23 @@ fn last_event(world: Option<&World>, goid: Goid) -> Option<Ktime> {
 
 /// Whether the wait is one that nothing can end, whoever refers to what.
 fn waits_forever(goroutine: &Goroutine) -> bool {
-    goroutine.wait.as_ref().is_some_and(|wait| {
-        matches!(
-            wait.reason,
-            WaitReason::ChanSendNil | WaitReason::ChanReceiveNil | WaitReason::SelectNoCases
-        )
-    })
+    goroutine
+        .wait
+        .as_ref()
+        .is_some_and(|wait| is_endless(wait.reason))
+}
+
+const fn is_endless(reason: WaitReason) -> bool {
+    matches!(
+        reason,
+        WaitReason::ChanSendNil | WaitReason::ChanReceiveNil | WaitReason::SelectNoCases
+    )
+}
+
+/// Whether it is the main goroutine in `select {}`.
+fn is_on_purpose(goroutine: &Goroutine) -> bool {
+    let reason = goroutine.wait.as_ref().map(|wait| wait.reason);
+    goroutine.goid == MAIN && reason == Some(WaitReason::SelectNoCases)
 }
 
 fn objects(goroutine: &Goroutine) -> &[WaitObject] {
@@ -212,6 +288,8 @@ impl Pass {
                     objects: wait.objects.clone(),
                     stack: stack(snapshot, goroutine).map(Box::from),
                     since: wait.since,
+                    passes: 1,
+                    proven: false,
                 };
                 Some((goroutine.goid, sighting))
             })
@@ -221,6 +299,22 @@ impl Pass {
             finished: snapshot.finished.max(reachability.finished),
             clean: reachability.running.is_empty() && reachability.errors.is_empty(),
             sightings,
+        }
+    }
+
+    /// Notes what the pass before confirms of this one.
+    fn confirm(&mut self, last: &Pass, world: Option<&World>) {
+        let clean = self.clean && last.clean;
+        for (&goid, now) in &mut self.sightings {
+            let Some(before) = last.sightings.get(&goid) else {
+                continue;
+            };
+            let acted = last_event(world, goid).is_some_and(|at| at > before.at);
+            if now.is_unmoved_since(before) && !acted {
+                now.passes = before.passes.saturating_add(1);
+                now.proven =
+                    is_endless(now.reason) || !now.objects.is_empty() && (clean || before.proven);
+            }
         }
     }
 }
@@ -250,6 +344,7 @@ struct Report<'a> {
     last: Option<&'a Pass>,
     pass: &'a Pass,
     graph: Graph<'a>,
+    saved: FxHashMap<Goid, (Goid, WaitTarget)>,
     words: Words<'a>,
 }
 
@@ -281,8 +376,7 @@ impl Report<'_> {
             let Some(wait) = &goroutine.wait else {
                 continue;
             };
-            let on_purpose = goroutine.goid == MAIN && wait.reason == WaitReason::SelectNoCases;
-            if on_purpose || self.graph.is_deadlocked(node) {
+            if is_on_purpose(goroutine) || self.graph.is_deadlocked(node) {
                 continue;
             }
             let cause = self.graph.cause(node);
@@ -407,26 +501,20 @@ impl Report<'_> {
             return Verdict::Suspect;
         }
         let forever = waits_forever(goroutine);
-        if !forever && (objects(goroutine).is_empty() || !self.reachability.errors.is_empty()) {
-            return Verdict::Suspect;
-        }
-        let Some(last) = self.last else {
-            return Verdict::Likely;
-        };
-        let clean = forever || (self.pass.clean && last.clean);
-        let goid = goroutine.goid;
-        let unmoved = match (last.sightings.get(&goid), self.pass.sightings.get(&goid)) {
-            (Some(before), Some(now)) => {
-                now.is_unmoved_since(before)
-                    && last_event(self.world, goid).is_none_or(|at| at <= before.at)
-            }
-            _ => false,
-        };
-        if clean && unmoved {
+        if self.sighting(node).is_some_and(|sighting| sighting.proven) {
             Verdict::Proven
+        } else if !forever
+            && (objects(goroutine).is_empty() || !self.reachability.errors.is_empty())
+        {
+            Verdict::Suspect
         } else {
             Verdict::Likely
         }
+    }
+
+    fn sighting(&self, node: Node) -> Option<&Sighting> {
+        let goid = self.graph.goroutine(node).goid;
+        self.pass.sightings.get(&goid)
     }
 
     /// Those of whom `verdict` holds, and the others.
