@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracer_model::detect::Verdict;
 use tracer_model::ids::ChanAddr;
 use tracer_model::query::{Criterion, Filter};
 
@@ -19,10 +20,12 @@ use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by}
 #[command(
     name = "gotrace",
     version,
-    after_help = "Exit codes: 0 nothing found, 1 findings (a deadlock or a proven leak), 2 error.\n\n\
+    after_help = "Exit codes: 0 nothing found, 1 findings (a deadlock or a proven leak; see --fail-on), 2 error.\n\n\
                   Examples:\n  \
                   gotrace run --pid 4711              trace a process until Ctrl-C\n  \
                   gotrace deadlocks --pid 4711        look once, without any probe\n  \
+                  gotrace why 17 --pid 4711           what keeps goroutine 17\n  \
+                  gotrace leaks -- ./service.test     run a test, fail if it leaks goroutines\n  \
                   gotrace run --level full -- ./svc   start a program and trace it from the beginning"
 )]
 pub(crate) struct Cli {
@@ -50,6 +53,10 @@ pub(crate) enum Command {
     Snapshot(SnapshotArgs),
     /// Look for goroutines that can never run again, once, from the process' memory alone
     Deadlocks(DeadlocksArgs),
+    /// List goroutines that can never run again by where they are stuck, of a process or of a command
+    Leaks(LeaksArgs),
+    /// Explain one goroutine: what it waits on, who could end that and why they do not
+    Why(WhyArgs),
 }
 
 /// Which process, or which saved snapshot.
@@ -272,9 +279,87 @@ pub(crate) struct SnapshotArgs {
 pub(crate) struct DeadlocksArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
-    /// Text for people or one JSON document
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+/// How findings are reported.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Exit with code 1 if there is a finding of this verdict or of a surer one
+    #[arg(long, value_enum, value_name = "VERDICT", default_value_t = FailOn::Proven)]
+    pub(crate) fail_on: FailOn,
+    /// Text for people, one JSON document, or the wait-for graph for Graphviz or Mermaid
+    #[arg(short, long, value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
+}
+
+/// `--help` of `leaks`.
+const LEAKS: &str = "With a command, gotrace starts it, looks into its memory once an interval until it ends, \
+    and reports what the last complete look found. What the command prints goes to standard error.\n\n\
+    Exit codes: 1 if there is a finding (--fail-on), else the command's own code (128 and the number of the signal \
+    that ended it; 0 if gotrace ended it after --duration), 2 if gotrace could not do its work.\n\n\
+    Examples:\n  \
+    gotrace leaks --pid 4711\n  \
+    gotrace leaks -- ./service.test -test.run TestPool\n  \
+    gotrace leaks --fail-on likely --duration 30s --exec ./service --port 8080";
+
+#[derive(Debug, Args)]
+#[command(after_help = LEAKS)]
+pub(crate) struct LeaksArgs {
+    #[command(flatten)]
+    pub(crate) source: LeaksSource,
+    /// Of a command: time between two looks (at least as long as a look takes)
+    #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "100ms")]
+    pub(crate) interval: Duration,
+    /// Of a command: look for so long, then ask it to end (default: until it ends by itself)
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub(crate) duration: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+/// Which process, which saved snapshot, or which command to start.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LeaksSource {
+    /// Process id of a running Go program
+    #[arg(short, long, value_name = "PID")]
+    pub(crate) pid: Option<u32>,
+    /// The one Go process whose name or executable's file name matches this glob
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) name: Option<String>,
+    /// A file made by `gotrace snapshot`, in place of a process
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// A command to start and its arguments: everything that follows
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    pub(crate) exec: Vec<String>,
+    /// The same, as other commands spell it
+    #[arg(last = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+impl LeaksSource {
+    /// The command to start, if one is named.
+    pub(crate) fn command(&self) -> Option<&[String]> {
+        [&self.exec, &self.command]
+            .into_iter()
+            .find(|command| !command.is_empty())
+            .map(Vec::as_slice)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The goroutine's id
+    #[arg(value_name = "GOID")]
+    pub(crate) goid: u64,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Text for people, one JSON document, or the wait-for graph for Graphviz or Mermaid
+    #[arg(short, long, value_enum, default_value_t = GraphFormat::Text)]
+    pub(crate) format: GraphFormat,
 }
 
 /// How much is traced.
@@ -307,6 +392,39 @@ pub(crate) enum Format {
     Text,
     /// JSON
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Aligned text
+    Text,
+    /// JSON
+    Json,
+    /// A graph in Graphviz' language: `| dot -Tsvg`
+    Dot,
+    /// A graph in Mermaid's language, as Markdown shows it
+    Mermaid,
+}
+
+/// The least verdict that makes a command fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Two passes agree and saw everything
+    Proven,
+    /// One pass, or goroutines ran meanwhile
+    Likely,
+    /// Something could not be read, or it may be meant so
+    Suspect,
+}
+
+impl From<FailOn> for Verdict {
+    fn from(level: FailOn) -> Verdict {
+        match level {
+            FailOn::Proven => Verdict::Proven,
+            FailOn::Likely => Verdict::Likely,
+            FailOn::Suspect => Verdict::Suspect,
+        }
+    }
 }
 
 /// Where to listen.
@@ -385,6 +503,21 @@ mod tests {
             ("gotrace channel somewhere --pid 1", false),
             ("gotrace snapshot --pid 1 -o x.gosnap", true),
             ("gotrace snapshot --pid 1", false),
+            (
+                "gotrace deadlocks --pid 1 --fail-on likely --format dot",
+                true,
+            ),
+            ("gotrace deadlocks --pid 1 --fail-on always", false),
+            ("gotrace deadlocks -- ./svc", false),
+            ("gotrace leaks", false),
+            ("gotrace leaks --from x.gosnap --format mermaid", true),
+            ("gotrace leaks --duration 5s --exec ./svc --pid 1 -v", true),
+            ("gotrace leaks -- ./svc.test -test.v", true),
+            ("gotrace leaks --pid 1 --exec ./svc", false),
+            ("gotrace leaks --pid 1 -- ./svc", false),
+            ("gotrace leaks --exec", false),
+            ("gotrace why 17 --pid 1 --format mermaid", true),
+            ("gotrace why --pid 1", false),
         ] {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert_eq!(parsed.is_ok(), ok, "{line}: {:?}", parsed.err());

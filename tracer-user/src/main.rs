@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     match commands::dispatch(cli.command) {
         Ok(commands::Verdict::Clean) => ExitCode::from(CLEAN),
         Ok(commands::Verdict::Findings) => ExitCode::from(FINDINGS),
+        Ok(commands::Verdict::Command(code)) => ExitCode::from(code),
         // Whoever read our output has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(CLEAN),
         Err(error) => {

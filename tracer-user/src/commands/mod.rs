@@ -1,8 +1,11 @@
 //! What each command does.
 
+mod exec;
+mod findings;
 mod oneshot;
 mod run;
 mod source;
+mod why;
 
 use crate::cli::Command;
 
@@ -11,8 +14,10 @@ use crate::cli::Command;
 pub(crate) enum Verdict {
     /// Nothing that needs a person.
     Clean,
-    /// A deadlock or a proven leak.
+    /// A deadlock or a proven leak, or whatever else was asked for.
     Findings,
+    /// Nothing, and this is the code of the command that was run.
+    Command(u8),
 }
 
 /// Runs the command.
@@ -27,6 +32,11 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         Command::Channels(args) => oneshot::channels(&args),
         Command::Channel(args) => oneshot::channel(&args),
         Command::Snapshot(args) => oneshot::snapshot(&args),
-        Command::Deadlocks(args) => oneshot::deadlocks(&args),
+        Command::Deadlocks(args) => findings::deadlocks(&args),
+        Command::Leaks(args) => match args.source.command() {
+            Some(command) => exec::leaks(&args, command),
+            None => findings::leaks(&args),
+        },
+        Command::Why(args) => why::why(&args),
     }
 }

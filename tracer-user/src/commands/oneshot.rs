@@ -5,7 +5,6 @@ use std::io::Write as _;
 use serde::Serialize;
 use tracer_golang::process::value::Limits;
 use tracer_golang::process::{ChannelScope, ReadOptions};
-use tracer_model::detect::Detector;
 use tracer_model::ids::{ChanAddr, Goid};
 use tracer_model::query::{Criterion, GroupBy, group};
 use tracer_model::snapshot::{Channel, Snapshot};
@@ -13,18 +12,14 @@ use tracer_model::snapshot::{Channel, Snapshot};
 use super::Verdict;
 use super::source::Source;
 use crate::cli::{
-    ChannelArgs, ChannelsArgs, DeadlocksArgs, Format, GoroutinesArgs, SnapshotArgs, StackArgs,
-    ValuesArgs,
+    ChannelArgs, ChannelsArgs, Format, GoroutinesArgs, SnapshotArgs, StackArgs, ValuesArgs,
 };
+use crate::document;
 use crate::document::goroutines::Style;
-use crate::document::{self, SnapshotInfo};
 use crate::failure::Failure;
 use crate::listing::{self, Grouping};
 use crate::saved::Saved;
 use crate::text;
-
-/// How many agreeing passes a verdict needs (see `tracer_model::detect`).
-const PASSES: usize = 2;
 
 /// Bytes of output that are written at once.
 const BUFFER: usize = 64 << 10;
@@ -252,52 +247,6 @@ pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
-/// `gotrace deadlocks`: several passes, since one read of a live heap proves nothing.
-pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
-    let mut source = Source::open(&args.source)?;
-    let mut detector = Detector::default();
-    let mut findings = Vec::new();
-    let mut snapshot = Snapshot::default();
-    for _ in 0..if source.is_live() { PASSES } else { 1 } {
-        snapshot = source.snapshot(&ReadOptions::default())?;
-        source.find_reachable(&mut snapshot)?;
-        findings = detector.pass(&snapshot, None, source.symbols());
-    }
-    let entries: Vec<document::findings::Entry> = findings
-        .iter()
-        .map(|finding| document::findings::Entry::new(finding, source.symbols()))
-        .collect();
-    match args.format {
-        Format::Json => print_json(&document::findings::Document {
-            schema: document::findings::SCHEMA,
-            target: source.info(),
-            snapshot: Some(SnapshotInfo::new(&snapshot, source.clock())),
-            findings: &entries,
-            errors: &snapshot.errors,
-        })?,
-        Format::Text => {
-            let mut out = anstream::stdout().lock();
-            writeln!(out, "{}\n", source.heading(&snapshot))?;
-            if entries.is_empty() {
-                writeln!(
-                    out,
-                    "No goroutine is deadlocked or leaked, as far as memory tells."
-                )?;
-            }
-            for entry in &entries {
-                writeln!(out, "{}", text::findings::render(entry))?;
-            }
-            print_errors(&mut out, &snapshot)?;
-        }
-    }
-    let certain = entries.iter().any(document::findings::Entry::is_certain);
-    Ok(if certain {
-        Verdict::Findings
-    } else {
-        Verdict::Clean
-    })
-}
-
 fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> ReadOptions {
     let limits = Limits::default();
     ReadOptions {
@@ -314,7 +263,7 @@ fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> 
     }
 }
 
-fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
+pub(super) fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     let mut out = std::io::BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
     serde_json::to_writer_pretty(&mut out, document).map_err(std::io::Error::from)?;
     writeln!(out)?;
@@ -322,7 +271,10 @@ fn print_json(document: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_errors(out: &mut impl std::io::Write, snapshot: &Snapshot) -> std::io::Result<()> {
+pub(super) fn print_errors(
+    out: &mut impl std::io::Write,
+    snapshot: &Snapshot,
+) -> std::io::Result<()> {
     for error in &snapshot.errors {
         writeln!(
             out,

@@ -125,7 +125,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
 }
 
 /// What asks for the end from outside.
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -134,7 +134,7 @@ struct Signals {
 impl Signals {
     /// Takes the signals over from their default, which is to end the process at once. To be called
     /// inside a tokio runtime.
-    fn listen() -> std::io::Result<Signals> {
+    pub(super) fn listen() -> std::io::Result<Signals> {
         Ok(Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -143,7 +143,7 @@ impl Signals {
     }
 
     /// Waits for one of them, also for one that came before.
-    async fn next(&mut self) {
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -71,6 +71,17 @@ impl Source {
         })))
     }
 
+    /// A process that was started for the purpose, opened already.
+    pub(super) fn of_started(target: Target, process: GoProcess) -> Source {
+        let symbols = process.symbols();
+        Source::Live(Box::new(Live {
+            target,
+            process,
+            symbols,
+            clock: WallClock::new(ktime_now()),
+        }))
+    }
+
     pub(super) const fn is_live(&self) -> bool {
         matches!(self, Source::Live(_))
     }

@@ -5,9 +5,12 @@
 pub(crate) mod channels;
 pub(crate) mod findings;
 pub(crate) mod goroutines;
+pub(crate) mod graph;
 pub(crate) mod groups;
+pub(crate) mod leaks;
 pub(crate) mod run;
 mod time;
+pub(crate) mod why;
 
 use std::path::PathBuf;
 

@@ -3,8 +3,11 @@
 pub(crate) mod channels;
 pub(crate) mod findings;
 pub(crate) mod goroutines;
+pub(crate) mod graph;
+pub(crate) mod leaks;
 pub(crate) mod run;
 mod safe;
+pub(crate) mod why;
 
 use std::fmt::Display;
 

@@ -1,0 +1,189 @@
+//! `gotrace deadlocks` and `gotrace leaks` of a process or a saved snapshot.
+
+use std::io::Write as _;
+
+use tracer_golang::process::ReadOptions;
+use tracer_model::detect::{Detector, Finding, Verdict as Sureness, Waiting};
+use tracer_model::snapshot::Snapshot;
+
+use super::Verdict;
+use super::oneshot::{print_errors, print_json};
+use super::source::Source;
+use crate::cli::{DeadlocksArgs, GraphFormat, LeaksArgs, ReportArgs, SourceArgs};
+use crate::document::graph::Graph;
+use crate::document::{self, SnapshotInfo, leaks};
+use crate::failure::Failure;
+use crate::text;
+
+/// How many agreeing passes a verdict needs (see `tracer_model::detect`).
+pub(super) const PASSES: usize = 2;
+
+/// What one look, or the last of several, saw.
+#[derive(Default)]
+pub(super) struct Look {
+    pub(super) snapshot: Snapshot,
+    pub(super) findings: Vec<Finding>,
+    /// The waits in the chains of the findings.
+    pub(super) waits: Vec<Waiting>,
+}
+
+impl Look {
+    /// Reads the source and asks the detector.
+    ///
+    /// # Errors
+    /// The process cannot be read.
+    pub(super) fn take(source: &mut Source, detector: &mut Detector) -> Result<Look, Failure> {
+        let mut snapshot = source.snapshot(&ReadOptions::default())?;
+        source.find_reachable(&mut snapshot)?;
+        let (findings, waits) = detector.pass_with_waits(&snapshot, None, source.symbols());
+        Ok(Look {
+            snapshot,
+            findings,
+            waits,
+        })
+    }
+
+    /// As many passes as a verdict needs: one read of a live heap proves nothing.
+    fn of(source: &mut Source) -> Result<Look, Failure> {
+        let mut detector = Detector::new();
+        let mut look = Look::take(source, &mut detector)?;
+        if source.is_live() {
+            for _ in 1..PASSES {
+                look = Look::take(source, &mut detector)?;
+            }
+        }
+        Ok(look)
+    }
+
+    /// Whether a finding is as sure as that, or surer.
+    pub(super) fn has(&self, least: Sureness) -> bool {
+        self.findings.iter().any(|finding| finding.verdict >= least)
+    }
+}
+
+/// `gotrace deadlocks`.
+pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&args.source)?;
+    let look = Look::of(&mut source)?;
+    let entries = entries(&look, &source);
+    match args.report.format {
+        GraphFormat::Json => print_json(&document(&look, &source, &entries))?,
+        GraphFormat::Text => {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{}\n", source.heading(&look.snapshot))?;
+            print_findings(&mut out, &entries)?;
+            print_errors(&mut out, &look.snapshot)?;
+        }
+        graph => print_graph(graph, &graph_of(&look, &source))?,
+    }
+    Ok(verdict(&look, args.report))
+}
+
+/// `gotrace leaks` without a command.
+pub(super) fn leaks(args: &LeaksArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open(&SourceArgs {
+        pid: args.source.pid,
+        name: args.source.name.clone(),
+        from: args.source.from.clone(),
+    })?;
+    let look = Look::of(&mut source)?;
+    print_leaks(&look, &source, args.report, None)?;
+    Ok(verdict(&look, args.report))
+}
+
+/// Shows where goroutines are stuck and why, and how a command went that was started.
+pub(super) fn print_leaks(
+    look: &Look,
+    source: &Source,
+    report: ReportArgs,
+    command: Option<&leaks::Command>,
+) -> anyhow::Result<()> {
+    let entries = entries(look, source);
+    let places = leaks::places(&look.findings, &look.snapshot, source.symbols());
+    match report.format {
+        GraphFormat::Json => print_json(&leaks::Document {
+            findings: document(look, source, &entries),
+            sites: &places,
+            command,
+        })?,
+        GraphFormat::Text => {
+            let mut out = anstream::stdout().lock();
+            if command.is_none_or(|command| command.looks > 0) {
+                writeln!(out, "{}", source.heading(&look.snapshot))?;
+            }
+            if let Some(command) = command {
+                write!(out, "{}", text::leaks::command(command))?;
+            }
+            writeln!(out)?;
+            if !places.is_empty() {
+                writeln!(out, "{}", text::leaks::places(&places))?;
+            }
+            print_findings(&mut out, &entries)?;
+            print_errors(&mut out, &look.snapshot)?;
+            let least = report.fail_on.into();
+            writeln!(out, "{}", text::leaks::outcome(look.has(least), least))?;
+        }
+        graph => print_graph(graph, &graph_of(look, source))?,
+    }
+    Ok(())
+}
+
+fn verdict(look: &Look, report: ReportArgs) -> Verdict {
+    match look.has(report.fail_on.into()) {
+        true => Verdict::Findings,
+        false => Verdict::Clean,
+    }
+}
+
+fn entries(look: &Look, source: &Source) -> Vec<document::findings::Entry> {
+    look.findings
+        .iter()
+        .map(|finding| document::findings::Entry::new(finding, source.symbols()))
+        .collect()
+}
+
+fn document<'a>(
+    look: &'a Look,
+    source: &'a Source,
+    entries: &'a [document::findings::Entry],
+) -> document::findings::Document<'a> {
+    document::findings::Document {
+        schema: document::findings::SCHEMA,
+        target: source.info(),
+        snapshot: Some(SnapshotInfo::new(&look.snapshot, source.clock())),
+        findings: entries,
+        errors: &look.snapshot.errors,
+    }
+}
+
+fn graph_of(look: &Look, source: &Source) -> Graph {
+    Graph::of_waits(&look.waits, &look.snapshot, source.symbols())
+}
+
+/// Writes a graph in the language that was asked for.
+///
+/// # Errors
+/// Standard output cannot be written to.
+pub(super) fn print_graph(format: GraphFormat, graph: &Graph) -> std::io::Result<()> {
+    let text = match format {
+        GraphFormat::Mermaid => text::graph::mermaid(graph),
+        GraphFormat::Dot | GraphFormat::Text | GraphFormat::Json => text::graph::dot(graph),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())
+}
+
+fn print_findings(
+    out: &mut impl std::io::Write,
+    entries: &[document::findings::Entry],
+) -> std::io::Result<()> {
+    if entries.is_empty() {
+        writeln!(
+            out,
+            "No goroutine is deadlocked or leaked, as far as memory tells."
+        )?;
+    }
+    for entry in entries {
+        writeln!(out, "{}", text::findings::render(entry))?;
+    }
+    Ok(())
+}
