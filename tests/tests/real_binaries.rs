@@ -267,8 +267,12 @@ fn is_a_channel(channel: &Value) {
         !channel["type"].as_str().expect("text").is_empty(),
         "{channel:#}"
     );
-    let waiting = list(channel, "send_waiting").len() + list(channel, "recv_waiting").len();
-    assert!(waiting > 0 || channel["moving"] == true, "{channel:#}");
+    // It was found by a goroutine that waits on it, or that holds it on its stack.
+    let found_by = ["send_waiting", "recv_waiting", "used_by"]
+        .map(|field| list(channel, field).len())
+        .iter()
+        .sum::<usize>();
+    assert!(found_by > 0 || channel["moving"] == true, "{channel:#}");
     let text = channel.to_string();
     assert!(!text.contains("$error"), "{channel:#}");
 }
