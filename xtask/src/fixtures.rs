@@ -40,6 +40,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("load"),
     amd64("many"),
     amd64("holders"),
+    amd64("stuck"),
     amd64("crowd"),
     amd64("hello"),
     Fixture {

@@ -186,7 +186,7 @@ fn end(runtime: &Runtime, child: &mut Child) -> anyhow::Result<ExitStatus> {
             child.kill()?;
             return Ok(child.wait()?);
         }
-        runtime.block_on(tokio::time::sleep(START_INTERVAL));
+        runtime.block_on(async { tokio::time::sleep(START_INTERVAL).await });
     }
 }
 
