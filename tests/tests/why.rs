@@ -62,11 +62,7 @@ fn a_cycle_of_channels_is_explained_link_by_link() {
         "{document:#}"
     );
     let next = [printer, reviewer, editor];
-    let sites = [
-        ("main.edit", 93),
-        ("main.print", 105),
-        ("main.review", 99),
-    ];
+    let sites = [("main.edit", 93), ("main.print", 105), ("main.review", 99)];
     for ((who, next), (function, line)) in roles.into_iter().zip(next).zip(sites) {
         let entry = entry(&document, who);
         assert_eq!(entry["stands"], "stuck", "{entry:#}");
@@ -183,7 +179,13 @@ fn a_command_is_judged_by_its_leaks_and_by_its_own_exit_code() {
     require_root();
     let program = fixture("stuck").display().to_string();
     let run = |options: &[&str], arguments: &[&str]| {
-        let command = [&["leaks"], options, &["--", &program, "-for", "1s"], arguments].concat();
+        let command = [
+            &["leaks"],
+            options,
+            &["--", &program, "-for", "1s"],
+            arguments,
+        ]
+        .concat();
         Gotrace::run(&command)
     };
 

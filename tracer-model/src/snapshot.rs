@@ -255,9 +255,14 @@ pub struct Reachability {
     pub unreached: Vec<Goid>,
     /// Which of the unreached goroutines can get at what the others wait on.
     pub holders: Vec<Holder>,
-    /// User goroutines that were running meanwhile: their registers are not in memory, so what they
-    /// hold is not known for sure.
+    /// User goroutines whose stacks could not be read at rest, since they were running: their
+    /// registers are not in memory, so what they hold is not known for sure.
     pub running: Vec<Goid>,
+    /// Further user goroutines that ran meanwhile, be it for a moment: they may have moved a reference
+    /// from where the mark had yet to look to where it had looked. If there are none, and none of
+    /// `running`, the mark saw memory as at one moment.
+    #[serde(default)]
+    pub ran: Vec<Goid>,
     /// What could not be read; if not empty, nothing is proven.
     pub errors: Vec<String>,
 }

@@ -447,6 +447,46 @@ fn proof_takes_two_passes() {
 }
 
 #[test]
+fn passes_during_which_others_ran() {
+    let clean = "unreached g5";
+    let calm = "unreached g5\n ran g9";
+    let busy = "unreached g5\n ran g9\n running g8";
+    let of = |groups: &[(&'static str, usize)]| -> Vec<&'static str> {
+        let repeat = |&(facts, times)| std::iter::repeat_n(facts, times);
+        groups.iter().flat_map(repeat).collect()
+    };
+    // Passes in a row, and what the last one finds.
+    let table = [
+        (of(&[(busy, 1)]), "suspect"),
+        (of(&[(busy, 3)]), "suspect"),
+        (of(&[(busy, 4)]), "likely"),
+        (of(&[(busy, 100)]), "likely"),
+        (of(&[(calm, 3)]), "suspect"),
+        (of(&[(calm, 4)]), "likely"),
+        (of(&[(calm, 19), (busy, 9)]), "likely"),
+        (of(&[(calm, 20), (busy, 1)]), "proven"),
+        (of(&[(clean, 1), (busy, 1)]), "likely"),
+        (of(&[(clean, 1), (calm, 18)]), "likely"),
+        (of(&[(clean, 1), (calm, 19)]), "proven"),
+        (
+            of(&[(busy, 1), (clean, 1), (busy, 1), (clean, 1)]),
+            "proven",
+        ),
+        (of(&[(clean, 2), (busy, 2)]), "proven"),
+    ];
+    for (passes, expected) in table {
+        let mut detector = Detector::new();
+        let mut found = String::new();
+        for (index, facts) in passes.iter().enumerate() {
+            let snapshot = pass_at(1000 * (index as u64 + 1), "g5 waiting send:c1", facts);
+            found = show(&detector.pass(&snapshot, None, &Names));
+        }
+        let expected = format!("leak {expected} g5 | g5 c1<()\n");
+        assert_eq!(found, expected, "{passes:?}");
+    }
+}
+
+#[test]
 fn the_same_snapshot_twice_proves_nothing() {
     let mut detector = Detector::new();
     let snapshot = pass_at(1000, "g5 waiting send:c1", "unreached g5");

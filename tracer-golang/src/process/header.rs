@@ -137,6 +137,13 @@ impl Header {
             && self.tracking_seq == later.tracking_seq
     }
 
+    /// Whether the goroutine did not run at all between this read and a `later` one, its system calls
+    /// aside, so that nothing was done by it.
+    pub(crate) fn rested(&self, later: &Header) -> bool {
+        let running = matches!(self.state(), Some(State::Running) | None);
+        !running && self.same_spell(later) && self.unchanged(later)
+    }
+
     /// What is wrong with it as the header of the goroutine at `gaddr` that is not dead; names the
     /// field.
     pub(crate) fn implausible(&self, gaddr: u64) -> Option<(&'static str, String)> {

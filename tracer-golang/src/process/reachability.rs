@@ -10,7 +10,10 @@
 //! - When the fixed point is reached, the roots are read again, and objects allocated meanwhile count
 //!   as reached (as in the runtime's own collector). What may still be missed is a reference that
 //!   moved, in one pass, from an object not yet read to one already read and left no trace on a stack
-//!   or in a global. A verdict should rest on several passes.
+//!   or in a global. Only who runs can do that, so the goroutines that ran between the first read and
+//!   the last are told: a count in the g says so even of one that stopped again in between
+//!   (`g.trackingSeq`). A pass in which none ran is as good as a snapshot of a stopped process. Those
+//!   whose stack could not be read at rest are told apart, since registers are not in memory.
 //! - A goroutine that stays unreached must not have moved from begin to end; if it did, it counts as
 //!   revived, and so does what it refers to.
 //! - Where anything is not known (no object, not on the heap, unreadable), a goroutine is revived.
@@ -19,7 +22,7 @@ use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{Addr, Goid, Ktime};
-use tracer_model::snapshot::{Goroutine, Reachability, Snapshot, State};
+use tracer_model::snapshot::{Goroutine, Holder, Reachability, Snapshot, State};
 use tracer_model::wait::{WaitKind, WaitObject, WaitReason};
 
 use super::bytes::u64_at;
@@ -28,6 +31,7 @@ use super::heap::{Heap, HeapError, Object};
 use super::liveness::Liveness;
 use super::mark::Mark;
 use super::memory::{Bulk, MemoryError, TargetMemory};
+use super::role::Role;
 use super::stack::{Extent, PcCache, Start, Walker};
 use super::sudog::Sudog;
 use super::waits::is_semaphore;
@@ -93,36 +97,22 @@ impl<M: TargetMemory> GoProcess<M> {
             process: self,
             stacks,
             errors: Vec::new(),
-            running: FxHashSet::default(),
-            system: (snapshot.goroutines.iter())
-                .filter(|goroutine| goroutine.system)
-                .map(|goroutine| goroutine.goid.0)
-                .collect(),
+            caught: FxHashSet::default(),
         };
-        let found = pass.unreached(snapshot).and_then(|(unreached, mark)| {
-            let holders = match &mark {
-                Some(mark) => holders::find(pass.process, &mut pass.stacks, mark, &unreached)?,
-                None => Vec::new(),
-            };
-            Ok((unreached, mark, holders))
-        });
+        let found = pass.found(snapshot);
         let Pass {
-            mut errors,
-            running,
-            stacks,
-            ..
+            mut errors, stacks, ..
         } = pass;
         self.pcs = stacks.into_pcs();
-        let (unreached, mark, holders) = found?;
+        let Found {
+            unreached,
+            mark,
+            holders,
+            running,
+            ran,
+        } = found?;
         errors.extend(mark.into_iter().flat_map(|mark| mark.errors));
         errors.truncate(MAX_ERRORS);
-        let running = (snapshot.goroutines.iter())
-            .filter(|goroutine| goroutine.state == State::Running && !goroutine.system)
-            .map(|goroutine| goroutine.goid)
-            .chain(running)
-            .collect::<FxHashSet<_>>();
-        let mut running: Vec<Goid> = running.into_iter().collect();
-        running.sort_unstable();
         self.memory().check_alive()?;
         Ok(Reachability {
             started,
@@ -130,9 +120,22 @@ impl<M: TargetMemory> GoProcess<M> {
             unreached: unreached.iter().map(|candidate| candidate.goid).collect(),
             holders,
             running,
+            ran,
             errors,
         })
     }
+}
+
+/// What one pass found.
+struct Found {
+    unreached: Vec<Candidate>,
+    /// None was needed without candidates.
+    mark: Option<Mark>,
+    holders: Vec<Holder>,
+    /// Who ran meanwhile, and whose stack was never read at rest.
+    running: Vec<Goid>,
+    /// Who else ran meanwhile.
+    ran: Vec<Goid>,
 }
 
 /// One pass over the target.
@@ -140,33 +143,59 @@ struct Pass<'a, M> {
     process: &'a GoProcess<M>,
     stacks: Stacks,
     errors: Vec<String>,
-    /// User goroutines that were seen running.
-    running: FxHashSet<Goid>,
-    /// The runtime's own goroutines.
-    system: FxHashSet<u64>,
+    /// Goroutines whose stacks, when they were read last, were in use, or changed meanwhile.
+    caught: FxHashSet<u64>,
 }
 
 impl<M: TargetMemory> Pass<'_, M> {
+    fn found(&mut self, snapshot: &Snapshot) -> Result<Found, ProcessError> {
+        let first = self.headers()?;
+        let (unreached, mark) = self.unreached(snapshot, &living(&first))?;
+        let holders = match &mark {
+            Some(mark) => holders::find(self.process, &mut self.stacks, mark, &unreached)?,
+            None => Vec::new(),
+        };
+        let (mut running, mut ran) = (Vec::new(), Vec::new());
+        if !unreached.is_empty() {
+            for (goid, at_rest) in self.ran(&first)? {
+                match at_rest {
+                    true => ran.push(goid),
+                    false => running.push(goid),
+                }
+            }
+            running.sort_unstable();
+            ran.sort_unstable();
+        }
+        Ok(Found {
+            unreached,
+            mark,
+            holders,
+            running,
+            ran,
+        })
+    }
+
     /// The candidates that stay unreached, and the mark if there was any need for one.
     fn unreached(
         &mut self,
         snapshot: &Snapshot,
+        live: &[Live],
     ) -> Result<(Vec<Candidate>, Option<Mark>), ProcessError> {
-        let live = self.live()?;
         let heap = Heap::read(self.process.memory(), self.process.heap_place()?)?;
-        let mut candidates = self.candidates(snapshot, &live, &heap)?;
+        let mut candidates = self.candidates(snapshot, live, &heap)?;
         if candidates.is_empty() {
             return Ok((candidates, None));
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
-        self.exclude(&mut mark, &live)?;
+        self.exclude(&mut mark, live)?;
         // What is unreadable now is read again below.
-        self.roots(&mut mark, &live, &candidates)?;
+        self.roots(&mut mark, live, &candidates)?;
         self.errors.clear();
         self.fixed_point(&mut mark, &mut candidates)?;
         while !candidates.is_empty() {
+            self.caught.clear();
             // Once more, for what changed since; and whoever moved is not a candidate any more.
-            let live = self.live()?;
+            let live = living(&self.headers()?);
             let new = (mark.heap_mut()).grown(self.process.memory(), self.process.heap_place()?)?;
             mark.grow();
             if mark.heap().refused > 0 {
@@ -193,8 +222,28 @@ impl<M: TargetMemory> Pass<'_, M> {
         Ok((candidates, Some(mark)))
     }
 
-    /// The headers of all goroutines that are not dead.
-    fn live(&mut self) -> Result<Vec<Live>, ProcessError> {
+    /// The user goroutines that ran since their headers were read first, or may have, and of each
+    /// whether its stack was read at rest.
+    fn ran(&mut self, first: &[Live]) -> Result<Vec<(Goid, bool)>, ProcessError> {
+        let before: FxHashMap<u64, Header> =
+            first.iter().map(|live| (live.gaddr, live.header)).collect();
+        let mut ran = Vec::new();
+        for Live { gaddr, header } in self.headers()? {
+            let before = before.get(&gaddr);
+            let rested = before.is_some_and(|before| before.rested(&header));
+            let role = || Role::of(self.process.binary(), self.process.bias(), header.startpc);
+            // The runtime's own move no references of the program, except when they run its code.
+            if !rested && !matches!(role(), Role::System) {
+                let known = before.is_some_and(|before| before.goid == header.goid);
+                let at_rest = known && !self.caught.contains(&header.goid);
+                ran.push((Goid(header.goid), at_rest));
+            }
+        }
+        Ok(ran)
+    }
+
+    /// The headers of all goroutines, those that are dead included.
+    fn headers(&mut self) -> Result<Vec<Live>, ProcessError> {
         let layout = &self.process.layout().g;
         let addresses = goroutines::addresses(self.process)?;
         let mut bulk = Bulk::default();
@@ -208,13 +257,6 @@ impl<M: TargetMemory> Pass<'_, M> {
                     continue;
                 };
                 let header = Header::parse(layout, bytes);
-                match header.state() {
-                    Some(State::Dead) => continue,
-                    Some(State::Running) if !self.system.contains(&header.goid) => {
-                        self.running.insert(Goid(header.goid));
-                    }
-                    _ => {}
-                }
                 live.push(Live { gaddr, header });
             }
         }
@@ -552,6 +594,10 @@ impl<M: TargetMemory> Pass<'_, M> {
                 }
             }
             let later = Header::parse(&self.process.layout().g, g_again);
+            let runs = |header: &Header| matches!(header.state(), Some(State::Running) | None);
+            if runs(&live.header) || runs(&later) || !live.header.unchanged(&later) {
+                self.caught.insert(goid);
+            }
             match bulk.get(2 * i + 1) {
                 // What its stack pointer was tells nothing about the bytes that were read.
                 _ if !live.header.unchanged(&later) => {
@@ -588,6 +634,12 @@ impl<M: TargetMemory> Pass<'_, M> {
             self.errors.push(problem);
         }
     }
+}
+
+/// Those that are not dead.
+fn living(all: &[Live]) -> Vec<Live> {
+    let lives = |live: &&Live| live.header.state() != Some(State::Dead);
+    all.iter().filter(lives).copied().collect()
 }
 
 /// What is known about the words of one stack.

@@ -43,14 +43,15 @@ impl FindingKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Part of the memory could not be read, or it is not known on what the goroutine waits, or it is
-    /// the main goroutine, which may be parked on purpose.
+    /// Seen in a few passes only, during which user goroutines ran, who may have moved a reference out
+    /// of sight; or part of the memory could not be read; or it is not known on what the goroutine
+    /// waits; or it is the main goroutine, which may be parked on purpose.
     Suspect,
-    /// Nothing that can run was seen to refer to it, but in one pass only, or while user goroutines
-    /// were running, whose registers cannot be read.
+    /// Nothing that can run was seen to refer to it: in one pass that saw memory as at one moment, or in
+    /// several during which others ran.
     Likely,
-    /// Two consecutive passes agree, the goroutine did not move between them, and neither had
-    /// anything that it could not see.
+    /// The goroutine was stuck in the same wait in two passes that saw memory as at one moment, or in
+    /// many that met no goroutine running, and in every pass between them.
     Proven,
 }
 

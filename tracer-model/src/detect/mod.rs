@@ -14,11 +14,17 @@
 //! looks like waiting in vain for somebody who should have answered, so it is reported, as
 //! [`Verdict::Suspect`], while other goroutines live.
 //!
-//! **How sure.** See [`Verdict`]. Proof takes two consecutive passes ([`Detector`] keeps the last
-//! one) with the goroutine unmoved in between: same reason and objects, same stack, and no event by
-//! it or for it. A wait that is forever by itself needs no mark, hence no clean one. Never to run again
-//! is a stable property: what was proven stays so while the goroutine does not move and no pass says
-//! otherwise, also if one of them is not clean.
+//! **How sure.** See [`Verdict`]. Passes agree on a goroutine if each of a row of consecutive ones
+//! ([`Detector`] keeps the last) found it stuck and it did not move in between: same reason and objects,
+//! same stack, and no event by it or for it. A pass is clean if no user goroutine ran meanwhile and all
+//! was read: it saw memory as at one moment, and two of them are proof. Any other may have missed a
+//! reference that moved, for instance an item that is handed from queue to queue, so it takes several to
+//! say anything. It is calm if whoever ran was at rest when its stack was read: then the reference was in
+//! memory, and to be missed again and again it has to move at the wrong moment in each pass, within
+//! milliseconds; many calm passes are proof as well. Of a goroutine that is caught running, the registers
+//! are not known, and no number of such passes is proof. A wait that is forever by itself needs no mark,
+//! hence no clean pass. Never to run again is a stable property: what was proven stays so while passes
+//! agree.
 //!
 //! **What is one finding.** A deadlock is one strongly connected part of the wait-for graph,
 //! explained by its shortest cycle. Whoever merely waits for a deadlocked goroutine is no part of
@@ -52,6 +58,14 @@ use text::Words;
 
 /// The main goroutine's id.
 const MAIN: Goid = Goid(1);
+/// Clean passes that make a proof.
+const CLEAN_PROOF: u32 = 2;
+/// Calm passes that make a proof. A reference that moves all the time among n places, each of which is
+/// looked at once, is missed by one pass with a probability of (1 - 1/n)^n at most, below 1/e; by all of
+/// these with one of two in a thousand million.
+const CALM_PROOF: u32 = 20;
+/// Passes of any kind that make a wait worth a word.
+const HEARSAY: u32 = 4;
 /// How many references of each link the evidence names.
 const REFERENCES: usize = 3;
 /// Of how many links the evidence names references.
@@ -85,8 +99,10 @@ struct Sighting {
     since: Option<Ktime>,
     /// Consecutive passes that saw it so, this one included.
     passes: u32,
-    /// Whether that is proof.
-    proven: bool,
+    /// How many of these were calm.
+    calm: u32,
+    /// How many of these were clean.
+    clean: u32,
 }
 
 impl Detector {
@@ -278,6 +294,8 @@ fn stack<'s>(snapshot: &'s Snapshot, goroutine: &Goroutine) -> Option<&'s [Pc]> 
 
 impl Pass {
     fn new(snapshot: &Snapshot, reachability: &Reachability, stuck: &[&Goroutine]) -> Pass {
+        let calm = reachability.running.is_empty() && reachability.errors.is_empty();
+        let clean = calm && reachability.ran.is_empty();
         let sightings = stuck
             .iter()
             .filter_map(|goroutine| {
@@ -289,7 +307,8 @@ impl Pass {
                     stack: stack(snapshot, goroutine).map(Box::from),
                     since: wait.since,
                     passes: 1,
-                    proven: false,
+                    calm: u32::from(calm),
+                    clean: u32::from(clean),
                 };
                 Some((goroutine.goid, sighting))
             })
@@ -297,14 +316,13 @@ impl Pass {
         Pass {
             started: snapshot.started.min(reachability.started),
             finished: snapshot.finished.max(reachability.finished),
-            clean: reachability.running.is_empty() && reachability.errors.is_empty(),
+            clean,
             sightings,
         }
     }
 
     /// Notes what the pass before confirms of this one.
     fn confirm(&mut self, last: &Pass, world: Option<&World>) {
-        let clean = self.clean && last.clean;
         for (&goid, now) in &mut self.sightings {
             let Some(before) = last.sightings.get(&goid) else {
                 continue;
@@ -312,14 +330,29 @@ impl Pass {
             let acted = last_event(world, goid).is_some_and(|at| at > before.at);
             if now.is_unmoved_since(before) && !acted {
                 now.passes = before.passes.saturating_add(1);
-                now.proven =
-                    is_endless(now.reason) || !now.objects.is_empty() && (clean || before.proven);
+                now.calm = before.calm.saturating_add(now.calm);
+                now.clean = before.clean.saturating_add(now.clean);
             }
         }
     }
 }
 
 impl Sighting {
+    /// Whether what was seen is proof.
+    fn is_proven(&self) -> bool {
+        match is_endless(self.reason) {
+            true => self.passes >= CLEAN_PROOF,
+            false => {
+                (self.clean >= CLEAN_PROOF || self.calm >= CALM_PROOF) && !self.objects.is_empty()
+            }
+        }
+    }
+
+    /// Whether it was seen often enough to be said, though not to be proven.
+    fn is_likely(&self) -> bool {
+        is_endless(self.reason) || self.clean > 0 || self.passes >= HEARSAY
+    }
+
     /// Whether the goroutine is still in the wait that it was in `before`.
     fn is_unmoved_since(&self, before: &Sighting) -> bool {
         // The runtime notes the time of a wait late, at a garbage collection, and once.
@@ -501,14 +534,11 @@ impl Report<'_> {
             return Verdict::Suspect;
         }
         let forever = waits_forever(goroutine);
-        if self.sighting(node).is_some_and(|sighting| sighting.proven) {
-            Verdict::Proven
-        } else if !forever
-            && (objects(goroutine).is_empty() || !self.reachability.errors.is_empty())
-        {
-            Verdict::Suspect
-        } else {
-            Verdict::Likely
+        let unknown = objects(goroutine).is_empty() || !self.reachability.errors.is_empty();
+        match self.sighting(node) {
+            Some(sighting) if sighting.is_proven() => Verdict::Proven,
+            Some(sighting) if sighting.is_likely() && (forever || !unknown) => Verdict::Likely,
+            _ => Verdict::Suspect,
         }
     }
 
@@ -624,12 +654,19 @@ impl Report<'_> {
             unreached: _,
             holders: _,
             running,
+            ran,
             errors,
         } = self.reachability;
         if !running.is_empty() && forever < all {
             evidence.push(format!(
                 "{} ran while memory was searched, and registers cannot be read",
                 text::goroutines(running)
+            ));
+        }
+        if !ran.is_empty() && forever < all {
+            evidence.push(format!(
+                "{} ran for a moment while memory was searched and may have moved references",
+                text::goroutines(ran)
             ));
         }
         if !errors.is_empty() && forever < all {

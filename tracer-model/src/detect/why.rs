@@ -123,6 +123,12 @@ pub struct Why {
 }
 
 impl Why {
+    /// Whether any goroutine told of is stuck and not proven so: a further pass may be.
+    pub fn is_unsettled(&self) -> bool {
+        let unsure = |waiting: &Waiting| matches!(waiting.stands, Stands::Stuck(verdict) if verdict < Verdict::Proven);
+        self.waits.iter().any(unsure)
+    }
+
     /// What there is to say without a mark: the wait alone.
     pub(super) fn without_mark(
         snapshot: &Snapshot,
@@ -484,10 +490,16 @@ impl Report<'_> {
                 text::goroutines(&self.reachability.running)
             ));
         }
+        if !self.reachability.ran.is_empty() {
+            doubts.push(format!(
+                "{} ran for a moment while memory was searched and may have moved references",
+                text::goroutines(&self.reachability.ran)
+            ));
+        }
         for error in &self.reachability.errors {
             doubts.push(format!("not read: {error}"));
         }
-        if sighting.is_some_and(|sighting| sighting.proven) && !self.pass.clean {
+        if sighting.is_some_and(|sighting| sighting.is_proven()) && !self.pass.clean {
             reasons.push("earlier passes saw everything and proved it".to_owned());
         }
         (reasons, doubts)

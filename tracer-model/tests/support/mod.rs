@@ -63,7 +63,7 @@ fn empty_snapshot(span: &str) -> Snapshot {
     }
 }
 
-/// What the mark found, one fact a line: `unreached gN,gN`, `running gN,gN`, `gN holds cN cN sN`,
+/// What the mark found, one fact a line: `unreached gN,gN`, `running gN,gN`, `ran gN,gN`, `gN holds cN cN sN`,
 /// `error TEXT`.
 pub(crate) fn mark(snapshot: &Snapshot, lines: &str) -> Reachability {
     let mut mark = Reachability {
@@ -76,6 +76,7 @@ pub(crate) fn mark(snapshot: &Snapshot, lines: &str) -> Reachability {
         match words.as_slice() {
             ["unreached", goids] => mark.unreached.extend(goids.split(',').map(goid)),
             ["running", goids] => mark.running.extend(goids.split(',').map(goid)),
+            ["ran", goids] => mark.ran.extend(goids.split(',').map(goid)),
             [who, "holds", targets @ ..] => {
                 for target in targets {
                     let addr = match target.strip_prefix('c') {

@@ -102,7 +102,9 @@ pub(super) fn leaks(args: &LeaksArgs, command: &[String]) -> anyhow::Result<Verd
             }
             Some(watch) => {
                 watch.look();
-                args.interval.max(look_began.elapsed())
+                // At irregular moments, as `trace::observer` does.
+                let pause = args.interval.max(look_began.elapsed());
+                pause.mul_f64(1.0 + fastrand::f64() / 8.0)
             }
         };
         let ended = if until.is_some_and(|until| Instant::now() >= until) {

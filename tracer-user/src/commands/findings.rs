@@ -1,6 +1,7 @@
 //! `gotrace deadlocks` and `gotrace leaks` of a process or a saved snapshot.
 
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use tracer_golang::process::ReadOptions;
 use tracer_model::detect::{Detector, Finding, Verdict as Sureness, Waiting};
@@ -15,8 +16,16 @@ use crate::document::{self, SnapshotInfo, leaks};
 use crate::failure::Failure;
 use crate::text;
 
-/// How many agreeing passes a verdict needs (see `tracer_model::detect`).
-pub(super) const PASSES: usize = 2;
+/// How many agreeing passes a proof needs (see `tracer_model::detect`).
+const PASSES: usize = 2;
+/// How many are made at most, if goroutines that run keep these from being proof.
+const MAX_PASSES: usize = 30;
+/// How long they may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.
+const PAUSE: Duration = Duration::from_millis(20);
+/// When a word is said about that.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What one look, or the last of several, saw.
 #[derive(Default)]
@@ -43,15 +52,17 @@ impl Look {
         })
     }
 
-    /// As many passes as a verdict needs: one read of a live heap proves nothing.
     fn of(source: &mut Source) -> Result<Look, Failure> {
         let mut detector = Detector::new();
-        let mut look = Look::take(source, &mut detector)?;
-        if source.is_live() {
-            for _ in 1..PASSES {
-                look = Look::take(source, &mut detector)?;
-            }
-        }
+        let live = source.is_live();
+        let (look, _) = passes(live, || {
+            let look = Look::take(source, &mut detector)?;
+            let sure = |finding: &Finding| {
+                finding.verdict == Sureness::Proven && finding.unconfirmed.is_empty()
+            };
+            let settled = look.findings.iter().all(sure);
+            Ok((look, settled))
+        })?;
         Ok(look)
     }
 
@@ -59,6 +70,34 @@ impl Look {
     pub(super) fn has(&self, least: Sureness) -> bool {
         self.findings.iter().any(|finding| finding.verdict >= least)
     }
+}
+
+/// Makes as many passes as it takes: one read of a live heap proves nothing, and goroutines that ran
+/// meanwhile ask for more. `pass` also tells whether nothing is left to be proven. Returns what the last
+/// one made, and how many there were.
+///
+/// # Errors
+/// The first of a pass.
+pub(super) fn passes<T>(
+    live: bool,
+    mut pass: impl FnMut() -> Result<(T, bool), Failure>,
+) -> Result<(T, usize), Failure> {
+    let began = Instant::now();
+    let mut last = pass()?;
+    let mut made = 1;
+    let mut said = false;
+    while live && (made < PASSES || !last.1 && made < MAX_PASSES && began.elapsed() < PATIENCE) {
+        if made >= PASSES {
+            if !said && began.elapsed() > PROGRESS {
+                said = true;
+                eprintln!("looking again: goroutines ran while memory was searched");
+            }
+            std::thread::sleep(PAUSE.mul_f64(fastrand::f64()));
+        }
+        last = pass()?;
+        made += 1;
+    }
+    Ok((last.0, made))
 }
 
 /// `gotrace deadlocks`.

@@ -3,11 +3,11 @@
 use std::io::Write as _;
 
 use tracer_golang::process::{ChannelScope, ReadOptions};
-use tracer_model::detect::Detector;
+use tracer_model::detect::{Detector, Why};
 use tracer_model::ids::Goid;
 
 use super::Verdict;
-use super::findings::{PASSES, print_graph};
+use super::findings::{passes, print_graph};
 use super::oneshot::print_json;
 use super::source::Source;
 use crate::cli::{GraphFormat, WhyArgs};
@@ -24,18 +24,14 @@ pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
         channels: ChannelScope::Stacks,
         ..ReadOptions::default()
     };
-    let made = if source.is_live() { PASSES } else { 1 };
     let mut detector = Detector::new();
-    let mut pass = |source: &mut Source| -> Result<_, Failure> {
+    let ((snapshot, why), made) = passes(source.is_live(), || {
         let mut snapshot = source.snapshot(&options)?;
         source.find_reachable(&mut snapshot)?;
         let why = detector.pass_with_why(&snapshot, None, source.symbols(), goid);
-        Ok((snapshot, why))
-    };
-    let (mut snapshot, mut why) = pass(&mut source)?;
-    for _ in 1..made {
-        (snapshot, why) = pass(&mut source)?;
-    }
+        let settled = !why.as_ref().is_some_and(Why::is_unsettled);
+        Ok(((snapshot, why), settled))
+    })?;
     let Some(why) = why else {
         return Err(Failure::new(format!("there is no goroutine {goid}"))
             .because("it has ended, or never was")

@@ -44,6 +44,8 @@ pub(crate) struct Passes {
     pub(crate) unreached: Option<usize>,
     /// Goroutines that ran meanwhile, whose registers cannot be read.
     pub(crate) running: Vec<Goid>,
+    /// Further goroutines that ran for a moment meanwhile.
+    pub(crate) ran: Vec<Goid>,
 }
 
 /// A goroutine and its wait.
@@ -131,6 +133,7 @@ impl<'a> Document<'a> {
                 search_seconds: mark.map(|mark| seconds(search(mark))),
                 unreached: mark.map(|mark| mark.unreached.len()),
                 running: mark.map_or(Vec::new(), |mark| mark.running.clone()),
+                ran: mark.map_or(Vec::new(), |mark| mark.ran.clone()),
             },
             errors: &snapshot.errors,
         }

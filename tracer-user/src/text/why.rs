@@ -214,6 +214,13 @@ fn looked_at(text: &mut String, why: &Document<'_>) {
         );
         let _ = writeln!(text, "{}", styled(DIM, running));
     }
+    if !passes.ran.is_empty() {
+        let ran = format!(
+            "not known: what goroutine {} moved, which ran for a moment meanwhile",
+            goids(&passes.ran, GOIDS)
+        );
+        let _ = writeln!(text, "{}", styled(DIM, ran));
+    }
     for error in why.errors {
         let _ = writeln!(
             text,

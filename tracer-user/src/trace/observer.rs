@@ -55,6 +55,9 @@ pub(crate) fn observe(
         };
         rounds = rounds.saturating_add(1);
         let pause = pause.saturating_sub(took).max(took * SNAPSHOT_PAUSE);
+        // At irregular moments: what the target does by the clock must not fall between the same two
+        // reads each time, or a reference that it moves then would never be seen.
+        let pause = pause + (interval / 8).mul_f64(fastrand::f64());
         match stop.recv_timeout(pause) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
