@@ -4,6 +4,7 @@
 //! machine disturbs both alike. The median of the runs counts; the table shows the extremes as well.
 
 mod looks;
+mod service;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use integration_tests::{Gotrace, Target, require_root};
 use serde_json::Value;
+
+use service::bpftrace::{self, Bpftrace, Does};
 
 /// Sends and receives of one measurement of the cost of an event, together.
 const OPERATIONS: u64 = 400_000;
@@ -31,9 +34,17 @@ fn main() {
         report.push_str(&text);
     };
     if options.runs_section("events") {
-        for section in [cost_of_an_event, rate_without_loss, first_picture] {
+        for section in [
+            cost_of_an_event,
+            rate_without_loss,
+            first_picture,
+            memory_of_a_trace,
+        ] {
             add(section(options.runs));
         }
+    }
+    if options.runs_section("service") {
+        add(service::measure(options.runs));
     }
     if options.runs_section("looks") {
         looks::measure(options.runs, options.delve.as_deref(), &mut add);
@@ -49,7 +60,7 @@ fn main() {
 struct Options {
     runs: usize,
     write: Option<PathBuf>,
-    /// Only these measurements: `events` or `looks`.
+    /// Only these measurements: `events`, `service` or `looks`.
     only: Option<String>,
     /// Delve, to compare with.
     delve: Option<PathBuf>,
@@ -140,44 +151,94 @@ fn cost_of_an_event(runs: usize) -> String {
         );
         nanoseconds
     };
-    let (mut plain, mut chosen, mut worst, mut ratio) = (vec![], vec![], vec![], vec![]);
+    let printing = |target: &mut Target| -> Option<f64> {
+        bpftrace::version()?;
+        let functions = ["runtime.chansend1", "runtime.chanrecv1"];
+        let program = integration_tests::target::fixture("load");
+        let bpftrace = Bpftrace::attach(&program, target.pid(), &functions, Does::Print);
+        let nanoseconds = measure(target);
+        assert!(bpftrace.end() > 0, "bpftrace printed nothing");
+        Some(nanoseconds)
+    };
+    let empty = |target: &mut Target| -> f64 {
+        let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full", "--bench-empty"]);
+        gotrace.until("summary", |_| true);
+        let nanoseconds = measure(target);
+        gotrace.interrupt();
+        nanoseconds
+    };
+    let mut columns: [Vec<f64>; 5] = Default::default();
+    let mut ratios: [Vec<f64>; 3] = Default::default();
     for _ in 0..runs {
         let base = measure(&mut target);
+        let empty = empty(&mut target) - base;
         let at_site = traced(&mut target, &["--level", "full"]) - base;
         let at_entry = traced(&mut target, &["--level", "full", "--bench-worst"]) - base;
-        plain.push(base);
-        chosen.push(at_site);
-        worst.push(at_entry);
-        ratio.push(at_entry / at_site);
+        let printing = printing(&mut target).map(|nanoseconds| nanoseconds - base);
+        for (column, value) in columns.iter_mut().zip([
+            Some(base),
+            Some(empty),
+            Some(at_site),
+            Some(at_entry),
+            printing,
+        ]) {
+            column.extend(value);
+        }
+        let quotients = [
+            Some(at_site / empty),
+            Some(at_entry / at_site),
+            printing.map(|printing| printing / at_site),
+        ];
+        for (column, value) in ratios.iter_mut().zip(quotients) {
+            column.extend(value);
+        }
     }
-    let (plain, chosen, worst, ratio) = (
-        Sample::of(plain),
-        Sample::of(chosen),
-        Sample::of(worst),
-        Sample::of(ratio),
-    );
+    let table = |names: &[&str], columns: &[Vec<f64>], digits| {
+        let mut rows = String::new();
+        for (name, column) in names.iter().zip(columns) {
+            if !column.is_empty() {
+                let cells = Sample::of(column.iter().copied()).cells(digits);
+                writeln!(rows, "| {name} | {cells} |").expect("a string");
+            }
+        }
+        rows
+    };
+    let median = |column: &Vec<f64>| Sample::of(column.iter().copied()).median();
+    let kept = median(&ratios[0]) <= 1.4
+        && median(&ratios[1]) >= 8.0
+        && (ratios[2].is_empty() || median(&ratios[2]) >= 10.0);
     format!(
         "## What one event costs the target
 
 One goroutine makes {OPERATIONS} sends and receives on a buffered channel, none of which blocks. Each is
 one event with its record in the ring. Cost: time of an operation with the probes less the time without.
-The worst case is the same record at the function's first instruction (the stack check, which the kernel
-single-steps) with a wake-up of the reader per record. Promise: at most 1/8 of that.
+Empty: a program that returns at once, at the same sites. The worst case is the same record at the function's first
+instruction (the stack check, which the kernel single-steps) with a wake-up of the reader per record. bpftrace
+prints a line with the time and two registers at `chansend1` and `chanrecv1`. Promise: at most 1.4 times empty, at most
+1/8 of the worst, at least 10 times cheaper than bpftrace.
 
 | nanoseconds | median | least | greatest |
 | --- | --- | --- | --- |
-| an operation without probes | {} |
-| an event at the chosen site | {} |
-| an event at the worst one | {} |
-| worst / chosen | {} |
-
+{}{}
 {}
 ",
-        plain.cells(0),
-        chosen.cells(0),
-        worst.cells(0),
-        ratio.cells(1),
-        verdict(ratio.median() >= 8.0)
+        table(
+            &[
+                "an operation without probes",
+                "an empty program at the chosen site",
+                "an event at the chosen site",
+                "an event at the worst one",
+                "a line of bpftrace",
+            ],
+            &columns,
+            0
+        ),
+        table(
+            &["event / empty", "worst / event", "bpftrace / event"],
+            &ratios,
+            2
+        ),
+        verdict(kept)
     )
 }
 
@@ -272,6 +333,62 @@ process on. Promise: under a second.
         look.cells(0),
         verdict(full.median() < 1000.0)
     )
+}
+
+/// How much memory a trace takes.
+fn memory_of_a_trace(runs: usize) -> String {
+    let mut rows = String::new();
+    let mut kept = true;
+    let cases = [
+        (1_000, 1_000, 31.0, "1,000 goroutines, a channel each"),
+        (100_000, 10_000, 60.0, "100,000 goroutines, 10,000 channels"),
+    ];
+    for (goroutines, channels, promised, name) in cases {
+        let arguments = [
+            "-n",
+            &goroutines.to_string(),
+            "-channels",
+            &channels.to_string(),
+        ];
+        let target = Target::start("crowd", &arguments);
+        let mut most = Vec::new();
+        for _ in 0..runs {
+            let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "park"]);
+            for _ in 0..5 {
+                gotrace.until("summary", |summary| {
+                    summary["goroutines"]["total"].as_u64() >= Some(goroutines)
+                });
+            }
+            most.push(high_water(gotrace.pid()));
+            gotrace.interrupt();
+        }
+        let most = Sample::of(most);
+        kept &= most.median() <= promised;
+        writeln!(rows, "| {name} | {} | {promised:.0} |", most.cells(1)).expect("a string");
+    }
+    format!(
+        "## Memory of a trace
+
+`gotrace run --level park` until its fifth summary, findings and the server included: the most that it had resident at
+once.
+
+| MiB | median | least | greatest | promise |
+| --- | --- | --- | --- | --- |
+{rows}
+{}
+",
+        verdict(kept)
+    )
+}
+
+/// The most memory that a process had resident at once, MiB.
+fn high_water(pid: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .expect("the kernel counts it");
+    kib.parse::<f64>().expect("a number") / 1024.0
 }
 
 fn milliseconds(time: Duration) -> f64 {

@@ -119,6 +119,9 @@ pub(crate) struct RunArgs {
     /// instruction and wakes its reader for each record
     #[arg(long, hide = true)]
     pub(crate) bench_worst: bool,
+    /// For `cargo xtask bench` alone: what the traps alone cost, by probes that do nothing
+    #[arg(long, hide = true)]
+    pub(crate) bench_empty: bool,
     /// Attach each probe as a link of its own, as on kernels before 6.6: slower to begin and to end
     #[arg(long, hide = true)]
     pub(crate) single_links: bool,

@@ -13,6 +13,8 @@ use crate::{fixtures, privilege, promtool, workspace};
 enum Part {
     /// What events cost, and how many can be read.
     Events,
+    /// What tracing costs a saturated service, beside bpftrace and the runtime's own tracer.
+    Service,
     /// Looks at all goroutines, beside what people use today.
     Looks,
 }
@@ -74,6 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if let Some(part) = options.only {
         bench = bench.arg("--only").arg(match part {
             Part::Events => "events",
+            Part::Service => "service",
             Part::Looks => "looks",
         });
     } else if !options.no_write {

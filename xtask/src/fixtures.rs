@@ -41,6 +41,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("many"),
     amd64("holders"),
     amd64("stuck"),
+    amd64("service"),
     amd64("crowd"),
     amd64("hello"),
     Fixture {

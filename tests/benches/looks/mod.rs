@@ -3,6 +3,7 @@
 
 mod delve;
 mod measure;
+mod search;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -35,6 +36,7 @@ pub(crate) fn measure(runs: usize, dlv: Option<&Path>, add: &mut dyn FnMut(Strin
     add(speed(runs, delve));
     add(stalls(runs, delve));
     add(memory(runs));
+    add(search::section(runs));
     add(first_output(runs, delve));
 }
 
@@ -52,6 +54,10 @@ impl Column {
             let cells = Sample::of(self.0.iter().copied()).cells(digits);
             writeln!(table, "| {name} | {cells} |").expect("a string");
         }
+    }
+
+    fn median(&self) -> f64 {
+        Sample::of(self.0.iter().copied()).median()
     }
 
     /// The median of one by the other, run by run.

@@ -1,4 +1,4 @@
-// Command crowd parks many goroutines, serves its own profiles, and measures how long it is kept from
+// Command crowd parks many goroutines, beside a heap as large as one likes, serves its own profiles, and measures how long it is kept from
 // running: one goroutine does nothing but look at the clock, again and again, so a gap between two looks
 // is a time in which it stood still.
 //
@@ -13,6 +13,8 @@ import (
 	_ "net/http/pprof"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -55,10 +57,45 @@ func watch(end *atomic.Bool) stalls {
 	return seen
 }
 
+// item is what a heap is made of: pointers, text, bytes.
+type item struct {
+	next  *item
+	kin   [3]*item
+	name  string
+	bytes []byte
+}
+
+// fill makes a live heap of so many bytes, about a third of which holds no pointers.
+func fill(bytes uint64) *item {
+	var all *item
+	var recent [1024]*item
+	var memory runtime.MemStats
+	for i := 0; ; i++ {
+		it := &item{next: all, name: strconv.Itoa(i), bytes: make([]byte, 16+i%64)}
+		for k := range it.kin {
+			it.kin[k] = recent[(i*7+k*131)%len(recent)]
+		}
+		recent[i%len(recent)] = it
+		all = it
+		if i%10_000 == 0 {
+			if runtime.ReadMemStats(&memory); memory.HeapAlloc >= bytes {
+				return all
+			}
+		}
+	}
+}
+
 func main() {
 	goroutines := flag.Int("n", 1000, "goroutines to park")
 	shared := flag.Int("channels", 0, "channels that they share; 0 is one for each")
+	heap := flag.Uint64("heap", 0, "MiB of live memory beside them")
 	flag.Parse()
+	var filling *item
+	if *heap > 0 {
+		old := debug.SetGCPercent(-1)
+		filling = fill(*heap << 20)
+		debug.SetGCPercent(old)
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		panic(err)
@@ -98,6 +135,7 @@ func main() {
 		}
 	}
 	runtime.KeepAlive(channels)
+	runtime.KeepAlive(filling)
 }
 
 // handle parks some calls deep, as a service's goroutines do.

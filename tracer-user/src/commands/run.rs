@@ -21,7 +21,7 @@ use crate::serve;
 use crate::spawn::{self, Held};
 use crate::target::{self, Target};
 use crate::text;
-use crate::trace::kernel::{Attachment, Kernel, Settings};
+use crate::trace::kernel::{Attachment, Kernel, Probe, Settings};
 use crate::trace::pipeline::{Ended, Input, Output, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
 use crate::trace::probes::Sites;
@@ -73,7 +73,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         _ => None,
     };
     let attachment = match &mut source {
-        Some(kernel) => Some(attach(kernel, &target, &sites)?),
+        Some(kernel) => Some(attach(
+            kernel,
+            &target,
+            &probes::probes(&sites, args.bench_empty),
+        )?),
         None => None,
     };
     let child = held.map(Held::release).transpose()?;
@@ -384,14 +388,10 @@ fn listen(listen: Option<Listen>) -> Result<Option<TcpListener>, Failure> {
     }
 }
 
-fn attach(
-    kernel: &mut Kernel,
-    target: &Target,
-    sites: &[tracer_golang::binary::HookSite],
-) -> Result<Attachment, Failure> {
+fn attach(kernel: &mut Kernel, target: &Target, probes: &[Probe]) -> Result<Attachment, Failure> {
     let pid = NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?;
     let config = probes::config(&target.binary, target.pid);
-    kernel.attach(SLOT, config, &target.file, pid, &probes::probes(sites)).map_err(|error| {
+    kernel.attach(SLOT, config, &target.file, pid, probes).map_err(|error| {
         let gone = !std::path::Path::new(&format!("/proc/{}", target.pid)).exists();
         let failure = Failure::new(format!("cannot attach to process {}", target.pid)).because(error);
         if gone {

@@ -100,9 +100,20 @@ pub(crate) struct Probe {
     pub(crate) frame: FrameState,
     /// Which argument register holds the function's result there, if its hook reads that.
     pub(crate) result: Option<u8>,
+    /// Whether the program returns at once: to tell what a trap alone costs.
+    pub(crate) empty: bool,
 }
 
 impl Probe {
+    /// The cookie as the kernel keeps it.
+    const fn wire(self, slot: u32) -> u64 {
+        match self.empty {
+            // No hook has that number.
+            true => u64::MAX,
+            false => self.cookie(slot).to_wire(),
+        }
+    }
+
     const fn cookie(self, slot: u32) -> Cookie {
         Cookie {
             slot,
@@ -351,7 +362,7 @@ fn attach_each(
         };
         let point = UProbeAttachPoint {
             location: UProbeAttachLocation::AbsoluteOffset(probe.offset.0),
-            cookie: Some(probe.cookie(slot).to_wire()),
+            cookie: Some(probe.wire(slot)),
         };
         let link = program
             .attach(point, file, UProbeScope::OneProcess(pid))

@@ -95,8 +95,8 @@ pub(crate) fn move_to_entry(sites: &mut [HookSite]) {
     }
 }
 
-/// The kernel's view of the sites.
-pub(crate) fn probes(sites: &[HookSite]) -> Vec<Probe> {
+/// The kernel's view of the sites; `empty` probes do nothing.
+pub(crate) fn probes(sites: &[HookSite], empty: bool) -> Vec<Probe> {
     sites
         .iter()
         .map(|site| Probe {
@@ -104,6 +104,7 @@ pub(crate) fn probes(sites: &[HookSite]) -> Vec<Probe> {
             offset: site.file_offset,
             frame: site.frame,
             result: site.result,
+            empty,
         })
         .collect()
 }

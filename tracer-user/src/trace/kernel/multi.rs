@@ -16,7 +16,7 @@ use aya::Ebpf;
 use aya::maps::Map;
 use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_insn, bpf_prog_type};
 use aya_obj::{EbpfSectionKind, Object};
-use tracer_common::{Cookie, PROGRAM};
+use tracer_common::PROGRAM;
 
 use super::{KernelError, Probe, with_sources};
 
@@ -74,8 +74,7 @@ impl Multi {
     ) -> io::Result<OwnedFd> {
         let file = CString::new(file.as_os_str().as_bytes())?;
         let offsets: Vec<u64> = probes.iter().map(|probe| probe.offset.0).collect();
-        let cookies: Vec<Cookie> = probes.iter().map(|probe| probe.cookie(slot)).collect();
-        let cookies: Vec<u64> = cookies.into_iter().map(Cookie::to_wire).collect();
+        let cookies: Vec<u64> = probes.iter().map(|probe| probe.wire(slot)).collect();
         self.link(&file, &offsets, &cookies, pid)
     }
 
