@@ -166,13 +166,23 @@ fn memory_and_events_complete_each_other() {
     check(
         "50 g1 park mutex
          snapshot 100..110
-         | 101 g1 waiting mutex:s1",
+         | 101 g1 waiting mutex:s1
+         heard 101",
         after,
+    );
+    // As long as events from before the read may come, the wait may be another one.
+    check(
+        "50 g1 park mutex
+         snapshot 100..110
+         | 101 g1 waiting mutex:s1
+         heard 100",
+        "g1 waiting [sync.Mutex.Lock] s1",
     );
     check(
         "snapshot 100..110
          | 101 g1 waiting mutex:s1
-         50 g1 park mutex",
+         50 g1 park mutex
+         heard 101",
         after,
     );
     // Another wait than the one whose park was seen.
@@ -195,7 +205,8 @@ fn memory_and_events_complete_each_other() {
         "49 g1 select c1> c2>
          50 g1 park select
          snapshot 100..110
-         | 101 g1 waiting select",
+         | 101 g1 waiting select
+         heard 110",
         "g1 waiting [select] c1> c2> since 50",
     );
 }
@@ -733,6 +744,8 @@ fn impossible_transitions_are_counted() {
             &[],
         ),
         ("10 g1 park sleep\n 11 g1 send c1", &[]),
+        // The collector stops who runs, with no event, and lets it go on.
+        ("10 g1 send c1\n 11 g2 ready g1 preempted", &[]),
         (
             "10 g1 send c1\n 11 g2 ready g1 send:c1",
             &[AnomalyKind::ReadyWithoutPark],
@@ -840,7 +853,7 @@ fn a_wait_is_seen_from_the_first_of_the_reads_that_agree() {
             31,
         ),
         (
-            "25 g1 park recv:c1\n snapshot 30..40\n | 31 g1 waiting recv:c1",
+            "25 g1 park recv:c1\n snapshot 30..40\n | 31 g1 waiting recv:c1\n heard 31",
             25,
         ),
     ] {

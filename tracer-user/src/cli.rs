@@ -115,6 +115,9 @@ pub(crate) struct RunArgs {
     /// Size of the event ring in MiB, a power of two
     #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = ring_mib)]
     pub(crate) ring: u32,
+    /// For tests alone: a ring of so few KiB that records are lost
+    #[arg(long, hide = true, value_name = "KIB", conflicts_with = "ring", value_parser = ring_kib)]
+    pub(crate) ring_kib: Option<u32>,
     /// For `cargo xtask bench` alone: what a tracer would cost that probes a function's first
     /// instruction and wakes its reader for each record
     #[arg(long, hide = true)]
@@ -461,6 +464,14 @@ fn ring_mib(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(mib) if (1..=1024).contains(&mib) && u32::is_power_of_two(mib) => Ok(mib),
         _ => Err("expected a power of two from 1 to 1024".to_owned()),
+    }
+}
+
+/// A ring is at least a page.
+fn ring_kib(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(kib) if (4..1024).contains(&kib) && u32::is_power_of_two(kib) => Ok(kib),
+        _ => Err("expected a power of two from 4 to 512".to_owned()),
     }
 }
 

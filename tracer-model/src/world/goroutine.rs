@@ -305,6 +305,8 @@ impl Entry {
         let anomaly = match self.told.phase {
             Phase::Untold => None,
             _ if gap || !parks_seen => None,
+            // The collector stopped it: that makes no event, only its release does.
+            _ if waker.reason == WaitReason::Preempted => None,
             Phase::Running | Phase::Selecting => Some(AnomalyKind::ReadyWithoutPark),
             Phase::Runnable => Some(AnomalyKind::ReadyTwice),
             Phase::Waiting(parked) => {
@@ -445,6 +447,7 @@ impl Effect {
 pub struct Goroutine<'w> {
     entry: &'w Entry,
     lost_at: Option<Ktime>,
+    heard_until: Ktime,
     parks_seen: bool,
 }
 
@@ -452,11 +455,13 @@ impl<'w> Goroutine<'w> {
     pub(super) const fn new(
         entry: &'w Entry,
         lost_at: Option<Ktime>,
+        heard_until: Ktime,
         parks_seen: bool,
     ) -> Goroutine<'w> {
         Goroutine {
             entry,
             lost_at,
+            heard_until,
             parks_seen,
         }
     }
@@ -575,7 +580,7 @@ impl<'w> Goroutine<'w> {
             },
             Some(seen) => {
                 let wait = seen.wait.as_ref()?;
-                let same = self.is_told_wait(wait);
+                let same = self.is_told_wait(seen.at, wait);
                 Some(WaitView {
                     reason: wait.reason,
                     objects: if same && wait.objects.is_empty() {
@@ -615,9 +620,9 @@ impl<'w> Goroutine<'w> {
             .filter(|seen| Stamp::memory(seen.at) > Stamp::event(self.entry.told.at))
     }
 
-    /// Whether what memory showed is the wait whose park was seen: nothing was heard of the
-    /// goroutine since, nothing was lost, and both agree.
-    fn is_told_wait(self, wait: &Wait) -> bool {
+    /// Whether what memory showed at `at` is the wait whose park was seen: nothing was heard of the
+    /// goroutine since, nothing is still to come or lost, and both agree.
+    fn is_told_wait(self, at: Ktime, wait: &Wait) -> bool {
         let told = &self.entry.told;
         let agrees = match (&*told.objects, &*wait.objects) {
             ([told], [seen]) => told == seen,
@@ -625,6 +630,7 @@ impl<'w> Goroutine<'w> {
         };
         told.phase == Phase::Waiting(wait.reason)
             && agrees
+            && self.heard_until >= at
             && self.lost_at.is_none_or(|lost| lost <= told.since)
     }
 

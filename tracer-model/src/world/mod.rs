@@ -75,6 +75,8 @@ pub struct World {
     lost_at: Option<Ktime>,
     /// Start of the newest snapshot: who is not here and was last heard of before it is gone.
     complete_at: Option<Ktime>,
+    /// Up to when every event that there was has been applied or counted as lost.
+    heard_until: Ktime,
     now: Ktime,
 }
 
@@ -108,6 +110,7 @@ impl World {
             totals: Totals::default(),
             lost_at: None,
             complete_at: None,
+            heard_until: Ktime(0),
             now: Ktime(0),
         }
     }
@@ -278,6 +281,16 @@ impl World {
             }
         }
         self.totals.events += 1;
+        self.heard_until = self.heard_until.max(at);
+    }
+
+    /// Says that no event from before `at` is still to come, which the events alone tell only of those
+    /// before the newest one.
+    ///
+    /// Until then a snapshot can be ahead of the events: a wait that it shows may be a later one than
+    /// the wait, on the same object, whose park was applied last.
+    pub fn heard_until(&mut self, at: Ktime) {
+        self.heard_until = self.heard_until.max(at);
     }
 
     /// Takes over a complete snapshot: what it does not contain, and what nothing newer is known

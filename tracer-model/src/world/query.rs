@@ -10,7 +10,7 @@ use crate::wait::{Direction, WaitObject};
 
 use super::World;
 use super::channel::Channel;
-use super::goroutine::Goroutine;
+use super::goroutine::{Entry, Goroutine};
 
 /// How many goroutines are in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,14 +89,16 @@ impl World {
     /// One goroutine; `None` if it is not known or gone.
     pub fn goroutine(&self, goid: Goid) -> Option<Goroutine<'_>> {
         let entry = self.goroutines.get(&goid)?;
-        Some(Goroutine::new(entry, self.lost_at, self.parks_seen))
+        Some(self.view(entry))
     }
 
     /// All living goroutines, in no order.
     pub fn goroutines(&self) -> impl ExactSizeIterator<Item = Goroutine<'_>> {
-        self.goroutines
-            .values()
-            .map(|entry| Goroutine::new(entry, self.lost_at, self.parks_seen))
+        self.goroutines.values().map(|entry| self.view(entry))
+    }
+
+    const fn view<'w>(&self, entry: &'w Entry) -> Goroutine<'w> {
+        Goroutine::new(entry, self.lost_at, self.heard_until, self.parks_seen)
     }
 
     /// Goroutines whose state is not known since records were lost, in no order.

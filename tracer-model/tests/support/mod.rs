@@ -20,7 +20,7 @@ use tracer_model::wait::{Direction, Wait, WaitObject, WaitReason};
 use tracer_model::world::World;
 
 /// Feeds a script to the world: one line an event, or `snapshot FROM..TO` followed by indented
-/// lines of what it saw.
+/// lines of what it saw, or `heard TIME` when no event from before that is still to come.
 pub(crate) fn run(world: &mut World, script: &str) {
     let mut snapshot: Option<Snapshot> = None;
     for line in script.lines().filter(|line| !line.trim().is_empty()) {
@@ -37,7 +37,10 @@ pub(crate) fn run(world: &mut World, script: &str) {
             if let Some(done) = snapshot.take() {
                 world.observe(&done);
             }
-            world.apply(&event(text));
+            match text.strip_prefix("heard ") {
+                Some(until) => world.heard_until(Ktime(number(until))),
+                None => world.apply(&event(text)),
+            }
         }
     }
     if let Some(done) = snapshot.take() {
@@ -357,6 +360,7 @@ pub(crate) fn wait(what: &str) -> (WaitReason, Option<WaitObject>) {
         ("select{}", None) => (WaitReason::SelectNoCases, None),
         ("sleep", None) => (WaitReason::Sleep, None),
         ("io", None) => (WaitReason::IoWait, None),
+        ("preempted", None) => (WaitReason::Preempted, None),
         ("mutex", semaphore) => (WaitReason::MutexLock, semaphore.map(semaphore_object)),
         ("wg", semaphore) => (WaitReason::WaitGroupWait, semaphore.map(semaphore_object)),
         _ => panic!("not a wait: {what}"),

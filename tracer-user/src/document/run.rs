@@ -226,6 +226,9 @@ pub(crate) struct LongWait {
 pub(crate) struct Goroutine {
     pub(crate) goid: Goid,
     pub(crate) state: &'static str,
+    /// The state may have changed unseen since it was last known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unknown: bool,
     pub(crate) wait_reason: Option<String>,
     pub(crate) system: bool,
     pub(crate) parks: u64,

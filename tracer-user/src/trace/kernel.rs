@@ -297,6 +297,14 @@ impl Kernel {
         Ok(values.iter().map(|value| value.0).collect())
     }
 
+    /// Records since load that found no room in the ring, over all CPUs.
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub(crate) fn lost(&self) -> Result<u64, KernelError> {
+        Ok(self.counters()?.iter().map(|cpu| cpu.lost).sum())
+    }
+
     /// Hits of each hook since load, over all CPUs, in the order of [`Hook::ALL`].
     ///
     /// # Errors
@@ -318,11 +326,16 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Hands every record that is there to `each`.
-    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) {
-        while let Some(record) = self.ring.next() {
-            each(&record);
+    /// Hands the records that are there to `each`, but no more than `limit`: a target can write them
+    /// faster than they are read. Tells whether the ring was found empty.
+    pub(crate) fn drain(&mut self, limit: usize, mut each: impl FnMut(&[u8])) -> bool {
+        for _ in 0..limit {
+            match self.ring.next() {
+                Some(record) => each(&record),
+                None => return true,
+            }
         }
+        false
     }
 }
 

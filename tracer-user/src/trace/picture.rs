@@ -122,6 +122,7 @@ pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
             run::Goroutine {
                 goid: goroutine.goid(),
                 state: goroutine.state().name(),
+                unknown: goroutine.unknown_since().is_some(),
                 wait_reason: goroutine.wait().map(|wait| wait.reason.to_string()),
                 system: goroutine.system(),
                 parks: counters.parks,

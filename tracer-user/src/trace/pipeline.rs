@@ -32,6 +32,9 @@ use crate::target::Target;
 /// rarely enough to cost nothing when the target is idle.
 const DRAIN: Duration = Duration::from_millis(10);
 
+/// How many records one drain takes at most, before anything else gets its turn: some 10 ms of work.
+const DRAIN_RECORDS: usize = 1 << 16;
+
 /// How long events are held back to put them in order, in nanoseconds: longer than a probe that is
 /// preempted between taking the time and reserving its record usually waits.
 const SLACK: u64 = 20_000_000;
@@ -136,6 +139,10 @@ struct Intake {
     sorter: Sorter<Event>,
     newest: Ktime,
     unknown_records: u64,
+    /// Records that found no room in the ring, as the kernel side counted them at the last drain.
+    refused: u64,
+    /// When that number was last seen to grow: nothing that is missing is from later.
+    refused_at: Option<Ktime>,
 }
 
 impl Intake {
@@ -151,15 +158,14 @@ impl Intake {
         self.decoder
             .decode(head, record, |event| sorter.push(event));
     }
+}
 
-    fn lost(&mut self, losses: &[Loss]) {
-        for loss in losses {
-            self.sorter.push(Event {
-                at: loss.at,
-                actor: Goid(0),
-                kind: EventKind::Lost { count: loss.count },
-            });
-        }
+/// The event that says that `count` records from before `at` never arrived.
+const fn missing(count: u64, at: Ktime) -> Event {
+    Event {
+        at,
+        actor: Goid(0),
+        kind: EventKind::Lost { count },
     }
 }
 
@@ -233,6 +239,8 @@ impl Pipeline {
                 sorter: Sorter::new(SLACK),
                 newest: Ktime(0),
                 unknown_records: 0,
+                refused: 0,
+                refused_at: None,
             },
             world,
             detector: Detector::default(),
@@ -297,25 +305,57 @@ impl Pipeline {
             .is_some_and(|target| !target.revents().is_empty())
     }
 
-    /// Takes in what the ring holds, and applies what is old enough to be in order.
-    fn drain(&mut self) {
+    /// Takes in what the ring holds, and applies what is old enough to be in order. Tells whether the
+    /// ring was found empty.
+    fn drain(&mut self) -> bool {
         let before = ktime_now();
         let Some(source) = &mut self.source else {
-            return;
+            return true;
         };
         let intake = &mut self.intake;
-        source.ring.drain(|record| intake.record(record));
+        let emptied = source
+            .ring
+            .drain(DRAIN_RECORDS, |record| intake.record(record));
         if let Some(log) = &mut source.log {
             log.flush();
         }
-        let losses = intake.losses.settle(before);
-        intake.lost(&losses);
+        // That something is lost is to be known before anything that came later is applied; how much
+        // and where, a gap in the sequence numbers says, but only once nothing can fill it any more.
+        match source.kernel.lost() {
+            Ok(refused) if refused > intake.refused => {
+                let now = ktime_now();
+                intake.refused = refused;
+                intake.refused_at = Some(now);
+                self.world.apply(&missing(0, now));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("{error}"),
+        }
+        let read_until = if emptied { before } else { intake.newest };
+        let losses = intake.losses.settle(read_until);
+        self.lost(&losses);
+        let intake = &mut self.intake;
         while let Some(event) = intake.sorter.pop() {
             self.world.apply(&event);
         }
         // The ring was found empty of anything younger: nothing can precede what is held back.
-        if before.since(intake.newest) > SLACK {
+        if emptied && before.since(intake.newest) > SLACK {
             self.apply_rest();
+            self.world
+                .heard_until(Ktime(before.0.saturating_sub(SLACK)));
+        }
+        emptied
+    }
+
+    /// Takes in how much is missing. A gap's own time is that of the record after it, which can be long
+    /// after what is missing.
+    fn lost(&mut self, losses: &[Loss]) {
+        for loss in losses {
+            let at = self
+                .intake
+                .refused_at
+                .map_or(loss.at, |known| known.min(loss.at));
+            self.world.apply(&missing(loss.count, at));
         }
     }
 
@@ -397,12 +437,14 @@ impl Pipeline {
     }
 
     fn count(&self) -> Counted {
+        let by_cpu = self.intake.losses.lost_by_cpu();
         Counted {
             at: Instant::now(),
             totals: picture::totals(&self.world),
             loss: run::Loss {
-                records: self.intake.losses.lost_by_cpu().iter().sum(),
-                by_cpu: self.intake.losses.lost_by_cpu(),
+                // The kernel side knows at once, the gaps later.
+                records: by_cpu.iter().sum::<u64>().max(self.intake.refused),
+                by_cpu,
                 late: self.intake.sorter.late(),
                 faults: self.intake.decoder.faults(),
                 unknown: self.intake.unknown_records,
@@ -430,13 +472,14 @@ impl Pipeline {
 
     fn finish(mut self, ended: Ended) {
         let seconds = self.started.elapsed().as_secs_f64();
+        let stopped = ktime_now();
         let removed = self.source.as_mut().map_or(0, Source::detach);
-        self.drain();
+        while !self.drain() {}
         if let Some(source) = &self.source {
             match source.kernel.counters() {
                 Ok(counters) => {
                     let losses = self.intake.losses.finish(&counters, self.intake.newest);
-                    self.intake.lost(&losses);
+                    self.lost(&losses);
                 }
                 Err(error) => self.say(Output::Warning(format!(
                     "what was lost at the end is not known: {error}"
@@ -444,6 +487,7 @@ impl Pipeline {
             }
         }
         self.apply_rest();
+        self.world.heard_until(stopped);
         let counted = self.count();
         let report = Report {
             ended: ended.name(),
