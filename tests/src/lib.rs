@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+pub mod chaos;
 pub mod gotrace;
 pub mod http;
 mod lines;

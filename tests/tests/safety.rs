@@ -1,33 +1,34 @@
 //! The target is never harmed: a busy one, whose every message and result is checked by itself,
 //! lives through many traces, and through the violent death of the tracer.
 
+use std::time::Duration;
+
+use integration_tests::chaos::{self, account};
 use integration_tests::text::{assert_no_probe, patched};
 use integration_tests::{Gotrace, Target, eventually, require_root};
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// Asks the busy target for its account, which must be right, and for its end.
-#[track_caller]
-fn account(mut target: Target) -> Value {
-    assert!(target.is_alive(), "the target died: {:?}", target.wait());
-    target.signal(Signal::TERM);
-    let account = target.hear();
-    assert_eq!(account["ok"], true, "{account:#}");
-    assert_eq!(account["checksum"], account["expected"], "{account:#}");
-    assert!(target.wait().success(), "{account:#}");
-    account
-}
 
 #[track_caller]
 fn probes_of(attached: &Value) -> usize {
     attached["probes"].as_array().expect("a list").len()
 }
 
+/// The long form is `cargo xtask chaos`.
 #[test]
-fn fifty_traces_leave_a_busy_target_right() {
+fn chaos_leaves_a_busy_target_right() {
+    require_root();
+    let target = Target::start("churn", &[]);
+    let summary = chaos::run(target, 20, Duration::from_secs(20));
+    assert!(summary.events > 0, "{summary:?}");
+    assert!(summary.killed > 0 && summary.lossy > 0, "{summary:?}");
+}
+
+#[test]
+fn ten_traces_leave_a_busy_target_right() {
     require_root();
     let mut target = Target::start("churn", &[]);
-    for turn in 0..50 {
+    for turn in 0..10 {
         let level = match turn % 5 {
             3 => "wake",
             4 => "park",

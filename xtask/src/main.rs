@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod chaos;
 mod cross;
 mod debian;
 mod demo;
@@ -21,6 +22,7 @@ mod privilege;
 mod promtool;
 mod real;
 mod sites;
+mod soak;
 mod test;
 mod workspace;
 
@@ -48,6 +50,10 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Run gotrace on what each Go version builds in each way (as root).
     Matrix(matrix::Options),
+    /// Let gotrace come and go in every way on a busy program (as root).
+    Chaos(chaos::Options),
+    /// Compare a report of millions of operations with the program's own books (as root).
+    Soak(soak::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -90,6 +96,8 @@ fn run(task: Task) -> Result<()> {
         Task::Sites(options) => sites::print(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Matrix(options) => matrix::run(&options),
+        Task::Chaos(options) => chaos::run(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
