@@ -49,6 +49,8 @@ fn check_every_count(arguments: &[&str]) {
     ] {
         assert_eq!(totals[kind], truth[kind], "{kind} of {totals:#}");
     }
+    // All other selects went through a buffer.
+    assert_eq!(totals["selected"], truth["parks"]["select"], "{totals:#}");
     // Reasons that the program does not count are those of the runtime's own goroutines.
     for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
         assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
@@ -87,6 +89,13 @@ fn check_every_count(arguments: &[&str]) {
                 "{count} of {channel:#}: {seen:#}"
             );
         }
+        // What met a goroutine in a select made the case of the other side its end.
+        let met = |kind: &str| match channel["name"].as_str() {
+            Some("selected") => number(&channel[kind]),
+            _ => 0,
+        };
+        assert_eq!(seen["selected_receives"], met("direct_sends"), "{seen:#}");
+        assert_eq!(seen["selected_sends"], met("direct_receives"), "{seen:#}");
         // A select does not say how large its channels are, so it may not be known.
         if !seen["cap"].is_null() || number(&channel["sends"]) > 0 {
             assert_eq!(seen["cap"], channel["cap"], "{channel:#}: {seen:#}");

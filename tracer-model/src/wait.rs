@@ -187,6 +187,17 @@ pub enum Direction {
     Receive,
 }
 
+impl Direction {
+    /// The other side's.
+    #[must_use]
+    pub const fn opposite(self) -> Direction {
+        match self {
+            Direction::Send => Direction::Receive,
+            Direction::Receive => Direction::Send,
+        }
+    }
+}
+
 /// One thing that can end a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WaitObject {

@@ -3,6 +3,7 @@
 mod support;
 
 use support::{channels, goid, goroutines, lines, run};
+use tracer_model::event::{ChanOp, Event, EventKind};
 use tracer_model::ids::{Goid, Ktime, Pc};
 use tracer_model::snapshot::State;
 use tracer_model::wait::{Direction, WaitKind, WaitObject, WaitReason};
@@ -867,6 +868,105 @@ fn a_wait_is_seen_from_the_first_of_the_reads_that_agree() {
             Some(Ktime(seen)),
             "after:\n{script}"
         );
+    }
+}
+
+#[test]
+fn which_case_ends_a_select() {
+    for (script, selected) in [
+        // It meets who waits.
+        ("10 g1 select c1> c2<\n 11 g1 meet c2< g2", "c2<"),
+        // Another one was let run in between, or the collector stopped it.
+        (
+            "10 g1 select c1> c2<\n 11 g1 run\n 12 g1 meet c2< g2",
+            "c2<",
+        ),
+        (
+            "10 g1 select c1> c2<\n 11 g3 ready g1 preempted\n 12 g1 run\n 13 g1 meet c2< g2",
+            "c2<",
+        ),
+        // It is met.
+        (
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 meet c1< g1 select",
+            "c1>",
+        ),
+        // Whoever closes wakes receivers, and senders to panic.
+        (
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c1\n 21 g2 ready g1 select",
+            "c1>",
+        ),
+        (
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c2\n 21 g2 ready g1 select",
+            "c2< panics",
+        ),
+        (
+            "10 g1 park send:c2\n 20 g2 close c2\n 21 g2 ready g1 send:c2",
+            " panics",
+        ),
+        // The close is over.
+        (
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c1\n 21 g2 send c3\n 22 g2 ready g1 select",
+            "",
+        ),
+        // A plain operation.
+        (
+            "10 g1 select c1> c2<\n 11 g1 send c3\n 12 g1 meet c3< g2",
+            "",
+        ),
+        // What was lost may have been its end.
+        ("10 g1 select c1> c2<\n 11 lost 3\n 12 g1 meet c2< g2", ""),
+        (
+            "10 g1 select c1> c2<\n 11 g1 park select\n 12 lost 3\n 20 g2 close c1\n 21 g2 ready g1 select",
+            "",
+        ),
+    ] {
+        let mut world = World::new();
+        run(&mut world, script);
+        let mut said: Vec<String> = world
+            .channels()
+            .flat_map(|channel| {
+                [(Direction::Send, '<'), (Direction::Receive, '>')]
+                    .into_iter()
+                    .filter(|(direction, _)| channel.side(*direction).selected > 0)
+                    .map(|(_, sign)| format!("c{}{sign}", channel.addr().0 / 0x1000))
+            })
+            .collect();
+        said.sort();
+        let panics = world.totals().panics.send_on_closed > 0;
+        let said = said.join(" ") + if panics { " panics" } else { "" };
+        assert_eq!(said, selected, "after:\n{script}");
+        assert!(world.totals().selected <= 1, "after:\n{script}");
+    }
+}
+
+#[test]
+fn closes_that_panic() {
+    let nil = Event {
+        at: Ktime(5),
+        actor: Goid(1),
+        kind: EventKind::Close(ChanOp {
+            chan: None,
+            blocking: false,
+            site: None,
+            fill: None,
+        }),
+    };
+    for (script, again) in [
+        ("10 g1 make c1\n 11 g1 close c1", 0),
+        ("10 g1 make c1\n 11 g1 close c1\n 12 g1 close c1", 1),
+        // It may have been another one, at the same address.
+        ("11 g1 close c1\n 12 g1 close c1", 0),
+        (
+            "10 g1 make c1\n 11 g1 close c1\n 12 lost 1\n 13 g1 close c1",
+            0,
+        ),
+    ] {
+        let mut world = World::new();
+        world.apply(&nil);
+        run(&mut world, script);
+        let panics = world.totals().panics;
+        assert_eq!(panics.close_of_nil, 1);
+        assert_eq!(panics.close_of_closed, again, "after:\n{script}");
     }
 }
 

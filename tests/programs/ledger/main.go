@@ -28,6 +28,8 @@ import (
 
 type book struct {
 	sends, receives, closes, selects, created, made, handed atomic.Uint64
+
+	closesOfNil, closesOfClosed atomic.Uint64
 }
 
 type truth struct {
@@ -41,14 +43,20 @@ type truth struct {
 	Made    uint64 `json:"made"`
 	// Values that went through a channel without a buffer.
 	Handed uint64 `json:"handed"`
+	// Operations that panicked.
+	Panics map[string]uint64 `json:"panics"`
+	// Selects that ended. Each met somebody who waited, or was met.
+	Selected uint64 `json:"selected"`
 	// Who is left beside the main goroutine.
 	Goroutines []program.Goroutine `json:"goroutines"`
 }
 
 var (
-	done  book
-	left  uint64
-	watch = program.NewWatcher(1 << 20)
+	done book
+	left uint64
+	// Of those that are left, in a select.
+	selecting uint64
+	watch     = program.NewWatcher(1 << 20)
 )
 
 func main() {
@@ -82,14 +90,20 @@ func fail(command string) {
 
 func account() truth {
 	return truth{
-		Sends:      done.sends.Load(),
-		Receives:   done.receives.Load(),
-		Closes:     done.closes.Load(),
-		Selects:    done.selects.Load(),
-		Created:    done.created.Load(),
-		Exited:     done.created.Load() - left,
-		Made:       done.made.Load(),
-		Handed:     done.handed.Load(),
+		Sends:    done.sends.Load(),
+		Receives: done.receives.Load(),
+		Closes:   done.closes.Load(),
+		Selects:  done.selects.Load(),
+		Created:  done.created.Load(),
+		Exited:   done.created.Load() - left,
+		Made:     done.made.Load(),
+		Handed:   done.handed.Load(),
+		Selected: done.selects.Load() - selecting,
+		Panics: map[string]uint64{
+			"close_of_nil":    done.closesOfNil.Load(),
+			"close_of_closed": done.closesOfClosed.Load(),
+			"send_on_closed":  0,
+		},
 		Goroutines: program.Others("main."),
 	}
 }
@@ -146,7 +160,7 @@ func run(n uint64) {
 	before := operations()
 	for round := uint64(0); operations()-before < n; round++ {
 		var running sync.WaitGroup
-		for _, way := range []func(uint64){pipe, buffered, merge, attempts, brief, contend} {
+		for _, way := range []func(uint64){pipe, buffered, merge, attempts, brief, contend, mistakes} {
 			way := way
 			running.Add(1)
 			start(func() {
@@ -315,6 +329,22 @@ func contend(uint64) {
 	fighters.Wait()
 }
 
+// mistakes closes what cannot be closed, and recovers.
+func mistakes(uint64) {
+	try := func(c chan uint64, panicked *atomic.Uint64) {
+		defer func() {
+			if recover() != nil {
+				panicked.Add(1)
+			}
+		}()
+		shut(c)
+	}
+	try(nil, &done.closesOfNil)
+	c := makeChan(1)
+	shut(c)
+	try(c, &done.closesOfClosed)
+}
+
 // What the goroutines that stay wait on.
 var (
 	full, empty, other chan uint64
@@ -344,11 +374,17 @@ func park() {
 	for _, way := range ways {
 		for i := 0; i < each; i++ {
 			left++
+			if way.state == "select" {
+				selecting++
+			}
 			start(way.wait)
 		}
 	}
 	for _, way := range ways {
-		watch.AwaitWaiting(each, way.state, way.call)
+		// Before Go 1.25 a wait group has no reason of its own, and before 1.20 a mutex has none.
+		for watch.Waiting(way.state, way.call)+watch.Waiting("semacquire", way.call) != each {
+			runtime.Gosched()
+		}
 	}
 }
 

@@ -62,6 +62,9 @@ pub struct Side {
     /// Operations, those in a select included, that completed at once with a goroutine that waited on
     /// the other side.
     pub direct: u64,
+    /// Selects that this case of theirs ended: at once with a goroutine that waited on the other side,
+    /// or after waiting. Those that went through the buffer are not known.
+    pub selected: u64,
     /// Nanoseconds that goroutines spent parked in plain operations, once the wait has ended. What
     /// a select waits for is not attributed to one of its channels.
     pub blocked_nanos: u64,
@@ -213,6 +216,12 @@ impl Channel {
             Direction::Send => &mut self.send,
             Direction::Receive => &mut self.receive,
         }
+    }
+
+    /// Whether all that ever happened to it was seen.
+    pub(super) fn is_known_whole(&self, lost_at: Option<Ktime>) -> bool {
+        self.made
+            .is_some_and(|made| lost_at.is_none_or(|lost| lost <= made.at))
     }
 
     pub(super) fn make(&mut self, made: Made) {

@@ -92,8 +92,25 @@ pub(super) struct Told {
     phase: Phase,
     /// When it came into that phase: exact for waiting and runnable, the first proof for running.
     since: Ktime,
-    /// Objects of the wait, or the cases of the select that has just begun. Kept for reuse.
+    /// Objects of the wait, or the cases of the select that has begun. Kept for reuse.
     objects: SmallVec<[WaitObject; 1]>,
+    /// What it has begun and is still about, whether it runs or waits or another one was let run.
+    begun: Option<Begun>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    at: Ktime,
+    operation: Operation,
+}
+
+/// An operation that further events belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    /// A select; its cases are [`Told::objects`].
+    Select,
+    /// A close, which wakes whoever waits.
+    Close(ChanAddr),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,8 +118,6 @@ enum Phase {
     /// No event so far.
     Untold,
     Running,
-    /// Running, and `objects` are the cases of the select that it has just begun.
-    Selecting,
     Runnable,
     Waiting(WaitReason),
 }
@@ -169,6 +184,7 @@ impl Entry {
                 phase: Phase::Untold,
                 since: Ktime(0),
                 objects: SmallVec::new(),
+                begun: None,
             },
             seen: None,
             last_site: None,
@@ -198,8 +214,17 @@ impl Entry {
             .max(self.seen.as_ref().map_or(Ktime(0), |seen| seen.at))
     }
 
-    /// The goroutine acted: it was running then.
+    /// The goroutine acted: it was running then, and is not about what it had begun before.
     pub(super) fn act(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
+        let effect = self.live(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.told.begun = None;
+        }
+        effect
+    }
+
+    /// The goroutine was running.
+    fn live(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
         if at < self.told.at {
             return Effect::late();
         }
@@ -211,7 +236,7 @@ impl Entry {
                 effect.anomaly = Some(AnomalyKind::ActedWhileWaiting);
             }
         }
-        if !matches!(self.told.phase, Phase::Running | Phase::Selecting) {
+        if self.told.phase != Phase::Running {
             self.told.since = at;
         }
         self.told.phase = Phase::Running;
@@ -233,7 +258,7 @@ impl Entry {
             && lost_at.is_none_or(|lost| lost <= since))
         .then(|| at.since(since));
         self.counters.scheduling_nanos += latency.unwrap_or(0);
-        let effect = self.act(at, None, lost_at);
+        let effect = self.live(at, None, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             self.told.since = at;
         }
@@ -243,7 +268,41 @@ impl Entry {
     /// The goroutine made another one runnable.
     pub(super) fn wake(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
         self.counters.wakeups_made += 1;
-        self.act(at, None, lost_at)
+        self.live(at, None, lost_at)
+    }
+
+    /// The goroutine closes a channel.
+    pub(super) fn close(
+        &mut self,
+        at: Ktime,
+        chan: Option<ChanAddr>,
+        site: Option<Pc>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            let operation = chan.map(Operation::Close);
+            self.told.begun = operation.map(|operation| Begun { at, operation });
+        }
+        effect
+    }
+
+    /// What the goroutine has begun and is still about, unless a record that is missing may have been
+    /// its end.
+    pub(super) fn begun(&self, lost_at: Option<Ktime>) -> Option<Operation> {
+        let Begun { at, operation } = self.told.begun?;
+        lost_at.is_none_or(|lost| lost <= at).then_some(operation)
+    }
+
+    /// Which case of its select a close of `chan` makes proceed; `None` if its cases are not known.
+    pub(super) fn closed_case(&self, chan: ChanAddr) -> Option<Direction> {
+        // The runtime turns to the receivers first.
+        [Direction::Receive, Direction::Send]
+            .into_iter()
+            .find(|&direction| {
+                let case = WaitObject::Chan { chan, direction };
+                self.told.objects.contains(&case)
+            })
     }
 
     /// The goroutine begins a select with these cases.
@@ -256,7 +315,8 @@ impl Entry {
     ) -> Effect {
         let effect = self.act(at, site, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
-            self.told.phase = Phase::Selecting;
+            let operation = Operation::Select;
+            self.told.begun = Some(Begun { at, operation });
             self.told.objects.clear();
             self.told.objects.extend_from_slice(cases);
         }
@@ -273,13 +333,16 @@ impl Entry {
     ) -> Effect {
         self.counters.parks += 1;
         // After a loss the park may be of a later select than the one that was seen.
+        let begun = self.told.begun;
         let selecting =
-            self.told.phase == Phase::Selecting && lost_at.is_none_or(|lost| lost <= self.told.at);
+            reason.kind() == WaitKind::Select && self.begun(lost_at) == Some(Operation::Select);
         let effect = self.act(at, None, lost_at);
         if effect.anomaly == Some(AnomalyKind::Late) {
             return effect;
         }
-        if !(selecting && reason.kind() == WaitKind::Select) {
+        if selecting {
+            self.told.begun = begun;
+        } else {
             self.told.objects.clear();
             self.told.objects.extend(object);
         }
@@ -307,7 +370,7 @@ impl Entry {
             _ if gap || !parks_seen => None,
             // The collector stopped it: that makes no event, only its release does.
             _ if waker.reason == WaitReason::Preempted => None,
-            Phase::Running | Phase::Selecting => Some(AnomalyKind::ReadyWithoutPark),
+            Phase::Running => Some(AnomalyKind::ReadyWithoutPark),
             Phase::Runnable => Some(AnomalyKind::ReadyTwice),
             Phase::Waiting(parked) => {
                 (parked.kind() != waker.reason.kind()).then_some(AnomalyKind::ReasonChanged)
@@ -549,7 +612,7 @@ impl<'w> Goroutine<'w> {
             Some(seen) => seen.state,
             None => match self.entry.told.phase {
                 Phase::Untold => State::Idle,
-                Phase::Running | Phase::Selecting => State::Running,
+                Phase::Running => State::Running,
                 Phase::Runnable => State::Runnable,
                 Phase::Waiting(_) => State::Waiting,
             },

@@ -21,16 +21,16 @@ use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 use crate::event::{ChanOp, Event, EventKind};
 use crate::ids::{ChanAddr, ChanId, Goid, Ktime, Pc};
 use crate::snapshot::{Snapshot, State};
-use crate::wait::{Direction, WaitKind, WaitObject};
+use crate::wait::{Direction, WaitKind, WaitObject, WaitReason};
 
 pub use channel::{Channel, Contents, Made, Side, Sites};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
 pub use join::{Known, Source, Stamp};
 pub use query::{Census, Queue, QueuedWaiter, Queues};
-pub use totals::{Anomalies, AnomalyKind, Example, Origin, Totals};
+pub use totals::{Anomalies, AnomalyKind, Example, Origin, Panics, Totals};
 
 use departed::{Departed, Departure};
-use goroutine::{Effect, Entry};
+use goroutine::{Effect, Entry, Operation};
 use intern::Interner;
 
 /// How much the world remembers of what is not in use.
@@ -153,10 +153,13 @@ impl World {
             }
             EventKind::Close(op) => {
                 self.totals.closes += 1;
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.close(at, op.chan, site, lost_at));
+                self.totals.panics.close_of_nil += u64::from(op.chan.is_none());
                 if let Some(channel) = self.channel_of(at, actor, op) {
+                    let again = channel.closes() > 0 && channel.is_known_whole(lost_at);
                     channel.count_close();
                     channel.close(at);
+                    self.totals.panics.close_of_closed += u64::from(again);
                 }
             }
             EventKind::SelectBegin { cases, .. } => {
@@ -199,6 +202,7 @@ impl World {
                     reason: *reason,
                     object: *object,
                 };
+                self.woken_by_close(actor, *woken, *reason, *object, at);
                 let parks_seen = self.parks_seen;
                 self.update(*woken, at, |entry| {
                     entry.ready(at, waker, lost_at, parks_seen)
@@ -262,8 +266,17 @@ impl World {
                 );
             }
             EventKind::Direct {
-                chan, direction, ..
+                chan,
+                direction,
+                partner: _,
+                partner_selects,
             } => {
+                if self.begun(actor) == Some(Operation::Select) {
+                    self.select_ended(*chan, *direction, at);
+                }
+                if *partner_selects {
+                    self.select_ended(*chan, direction.opposite(), at);
+                }
                 match direction {
                     Direction::Send => self.totals.direct_sends += 1,
                     Direction::Receive => self.totals.direct_receives += 1,
@@ -403,6 +416,50 @@ impl World {
         {
             channel.side_mut(direction).blocked_nanos += ended.nanos.unwrap_or(0);
         }
+    }
+
+    /// What a goroutine is known to be about.
+    fn begun(&self, goid: Goid) -> Option<Operation> {
+        self.goroutines.get(&goid)?.begun(self.lost_at)
+    }
+
+    /// A select ends by this case.
+    fn select_ended(&mut self, chan: ChanAddr, direction: Direction, at: Ktime) {
+        self.totals.selected += 1;
+        let channel = self.channel_entry(chan, at);
+        channel.touch(at);
+        channel.side_mut(direction).selected += 1;
+    }
+
+    /// Whoever a close wakes receives nothing, or panics as it wanted to send.
+    fn woken_by_close(
+        &mut self,
+        waker: Goid,
+        woken: Goid,
+        reason: WaitReason,
+        object: Option<WaitObject>,
+        at: Ktime,
+    ) {
+        let Some(Operation::Close(chan)) = self.begun(waker) else {
+            return;
+        };
+        let entry = self.goroutines.get(&woken);
+        let sends = match reason.kind() {
+            WaitKind::Chan => {
+                let direction = Direction::Send;
+                object == Some(WaitObject::Chan { chan, direction })
+            }
+            WaitKind::Select => {
+                let known = entry.filter(|entry| entry.begun(self.lost_at).is_some());
+                let Some(direction) = known.and_then(|entry| entry.closed_case(chan)) else {
+                    return;
+                };
+                self.select_ended(chan, direction, at);
+                direction == Direction::Send
+            }
+            _ => return,
+        };
+        self.totals.panics.send_on_closed += u64::from(sends);
     }
 
     /// Whether an event can be of a living goroutine that is not here yet.

@@ -37,6 +37,10 @@ pub struct Totals {
     pub direct_sends: u64,
     /// Receives, those in a select included, that found a sender waiting.
     pub direct_receives: u64,
+    /// Selects of which it is known which case ended them ([`super::Side::selected`]).
+    pub selected: u64,
+    /// Operations that are sure to panic.
+    pub panics: Panics,
     /// How often a goroutine started to run on a thread.
     pub runs: u64,
     /// Of these, after a wake-up or a creation that was seen.
@@ -51,6 +55,17 @@ pub struct Totals {
     pub vanished: u64,
     /// Events that contradict what was known.
     pub anomalies: Anomalies,
+}
+
+/// Operations on channels that make their goroutine panic, as far as that is sure from what was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Panics {
+    /// Closes of a nil channel.
+    pub close_of_nil: u64,
+    /// Closes of a channel, made and closed before since the tracer attached, with no loss since.
+    pub close_of_closed: u64,
+    /// Sends, those in a select included, that waited when the channel was closed.
+    pub send_on_closed: u64,
 }
 
 /// Where a goroutine comes from.

@@ -103,6 +103,8 @@ pub(crate) struct Machine {
     pub(crate) channels: Vec<Hchan>,
     mutexes: [Mutex; MUTEXES],
     pub(crate) events: Vec<Event>,
+    /// Selects that met a waiting goroutine or were woken.
+    pub(crate) selected: u64,
     /// All that was, the last moment not included.
     past: Vec<Moment>,
 }
@@ -120,6 +122,7 @@ impl Machine {
             channels: CAPACITIES.iter().map(hchan).collect(),
             mutexes: Default::default(),
             events: Vec::new(),
+            selected: 0,
             past: Vec::new(),
         }
     }
@@ -333,9 +336,12 @@ impl Machine {
                 site: None,
             },
         );
+        let events = self.events.len();
         let done = cases
             .iter()
             .any(|&(chan, direction)| self.proceed(actor, chan, direction));
+        // Through the buffer it makes no event.
+        self.selected += u64::from(self.events.len() > events);
         if !done && blocking {
             self.park(actor, WaitReason::Select, None, objects);
         }
@@ -427,6 +433,7 @@ impl Machine {
     fn ready(&mut self, waker: Goid, woken: Goid) {
         let parked = self.goroutines[&woken].parked().cloned();
         let parked = parked.expect("only who is parked is in a queue");
+        self.selected += u64::from(parked.reason == WaitReason::Select);
         self.emit(
             waker,
             EventKind::Ready {

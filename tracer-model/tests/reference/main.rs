@@ -202,6 +202,7 @@ proptest! {
             prop_assert_eq!(&queues_of_world(&world), &moment.queues);
         }
         prop_assert_eq!(counts_of_world(&world), counts_of_events(&machine.events));
+        prop_assert_eq!(world.totals().selected, machine.selected);
         prop_assert_eq!(world.totals().anomalies.total(), 0);
     }
 
@@ -258,6 +259,7 @@ proptest! {
         let (machine, snapshots) = execute(&steps, &plans);
         let world = way::follow(&machine, &load, &snapshots)?;
         prop_assert_eq!(counts_of_world(&world), counts_of_events(&machine.events));
+        prop_assert_eq!(world.totals().selected, machine.selected);
         prop_assert_eq!(world.totals().lost, 0);
         prop_assert_eq!(world.totals().anomalies.total(), 0);
     }
@@ -274,6 +276,7 @@ proptest! {
         let mut world = way::follow(&machine, &load, &snapshots)?;
         let totals = world.totals();
         prop_assert_eq!(totals.events + totals.lost, machine.events.len() as u64);
+        prop_assert!(totals.selected <= machine.selected);
 
         machine.clock += way::END;
         let plan = Plan { start: 0, pace: 0, delivered: 0 };

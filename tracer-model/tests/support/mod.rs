@@ -150,7 +150,7 @@ pub(crate) fn event(line: &str) -> Event {
             chan: chan_addr(chan),
             site: Some(Pc(0x600)),
         },
-        ("meet", [case, partner]) => {
+        ("meet", [case, partner, rest @ ..]) => {
             let WaitObject::Chan { chan, direction } = object(case) else {
                 panic!("only channels have two sides: {line}");
             };
@@ -158,7 +158,7 @@ pub(crate) fn event(line: &str) -> Event {
                 chan,
                 direction,
                 partner: goid(partner),
-                partner_selects: false,
+                partner_selects: *rest == ["select"],
             }
         }
         ("exit", []) => EventKind::Exit,

@@ -117,6 +117,10 @@ pub(crate) struct Totals {
     /// Operations that completed at once with a goroutine that waited on the other side.
     pub(crate) direct_sends: u64,
     pub(crate) direct_receives: u64,
+    /// Selects of which it is known which case ended them.
+    pub(crate) selected: u64,
+    /// Operations that are sure to panic, by cause.
+    pub(crate) panics: Panics,
     /// How often a goroutine started to run.
     pub(crate) runs: u64,
     /// Of these, after a wake-up or creation that was seen, and the time from that until it ran.
@@ -124,6 +128,15 @@ pub(crate) struct Totals {
     pub(crate) scheduling_seconds: f64,
     /// Transitions that the model holds impossible.
     pub(crate) anomalies: BTreeMap<&'static str, u64>,
+}
+
+/// Operations on channels that make their goroutine panic.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Panics {
+    pub(crate) close_of_nil: u64,
+    pub(crate) close_of_closed: u64,
+    /// Sends that waited when the channel was closed.
+    pub(crate) send_on_closed: u64,
 }
 
 impl Totals {
@@ -204,6 +217,9 @@ pub(crate) struct Channel {
     /// Operations that completed at once with a goroutine that waited on the other side.
     pub(crate) direct_sends: u64,
     pub(crate) direct_receives: u64,
+    /// Selects that its case ended, where that is known.
+    pub(crate) selected_sends: u64,
+    pub(crate) selected_receives: u64,
     pub(crate) max_len: u64,
     pub(crate) send_waiting: usize,
     pub(crate) recv_waiting: usize,
