@@ -885,6 +885,11 @@ fn which_case_ends_a_select() {
             "10 g1 select c1> c2<\n 11 g3 ready g1 preempted\n 12 g1 run\n 13 g1 meet c2< g2",
             "c2<",
         ),
+        // A snapshot found it gone before this was told.
+        (
+            "10 g1 create g2\n 11 g2 select c1> c2<\n snapshot 30..40\n | 31 g1 running\n 20 g2 meet c2< g3",
+            "c2<",
+        ),
         // It is met.
         (
             "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 meet c1< g1 select",

@@ -202,11 +202,6 @@ impl Entry {
         self.doubted = self.doubted.max(until);
     }
 
-    /// Since when it waits to run, as far as events tell.
-    pub(super) fn runnable_since(&self) -> Option<Ktime> {
-        (self.told.phase == Phase::Runnable).then_some(self.told.since)
-    }
-
     /// Time of the newest knowledge about its state.
     pub(super) fn known_at(&self) -> Ktime {
         self.told

@@ -66,8 +66,9 @@ pub struct World {
     forgotten_channels: u64,
     departed: Departed,
     ended: FxHashMap<Origin, u64>,
-    /// Since when goroutines waited to run that a snapshot found gone before their run was told.
-    runnable: FxHashMap<Goid, Ktime>,
+    /// Goroutines that a snapshot found gone before all their events were told: nobody sees them any
+    /// more, but what they still do counts.
+    shades: FxHashMap<Goid, Entry>,
     stacks: Interner<[Pc]>,
     types: Interner<str>,
     totals: Totals,
@@ -104,7 +105,7 @@ impl World {
             forgotten_channels: 0,
             departed: Departed::new(limits.departed),
             ended: FxHashMap::default(),
-            runnable: FxHashMap::default(),
+            shades: FxHashMap::default(),
             stacks: Interner::default(),
             types: Interner::default(),
             totals: Totals::default(),
@@ -207,7 +208,6 @@ impl World {
                 self.update(*woken, at, |entry| {
                     entry.ready(at, waker, lost_at, parks_seen)
                 });
-                self.expect_run(*woken, at);
                 if let Some(WaitObject::Chan { chan, direction }) = *object {
                     let channel = self.channel_entry(chan, at);
                     channel.touch(at);
@@ -228,7 +228,6 @@ impl World {
                     created_at: *created_at,
                 };
                 self.update(*child, at, |entry| entry.create(at, actor, *gaddr, origin));
-                self.expect_run(*child, at);
             }
             EventKind::Run => {
                 self.totals.runs += 1;
@@ -239,12 +238,6 @@ impl World {
                     latency = waited;
                     effect
                 });
-                let gone_since = self.runnable.remove(&actor);
-                if let Some(since) = gone_since
-                    && lost_at.is_none_or(|lost| lost <= since)
-                {
-                    latency = latency.or(Some(at.since(since)));
-                }
                 if let Some(nanos) = latency {
                     self.totals.scheduled += 1;
                     self.totals.scheduling_nanos += nanos;
@@ -288,7 +281,7 @@ impl World {
             }
             EventKind::Exit => {
                 self.totals.exited += 1;
-                self.runnable.remove(&actor);
+                self.shades.remove(&actor);
                 self.expect_goroutine(actor, at);
                 self.exit(actor, at);
             }
@@ -327,11 +320,12 @@ impl World {
         if self.complete_at <= Some(started) {
             // Events are not held back for as long as from one snapshot to the next.
             let before = self.complete_at;
-            self.runnable.retain(|_, since| Some(*since) >= before);
+            self.shades
+                .retain(|_, shade| Some(shade.known_at()) >= before);
             self.complete_at = Some(started);
             let (departed, ended) = (&mut self.departed, &mut self.ended);
             departed.settle(started);
-            let (vanished, runnable) = (&mut self.totals.vanished, &mut self.runnable);
+            let (vanished, shades) = (&mut self.totals.vanished, &mut self.shades);
             let absence = Departure::Absence {
                 started,
                 finished: snapshot.finished,
@@ -339,12 +333,10 @@ impl World {
             self.goroutines.retain(|&goid, entry| {
                 let stays = entry.known_at() >= started;
                 if !stays {
-                    if let Some(since) = entry.runnable_since() {
-                        runnable.insert(goid, since);
-                    }
                     departed.insert(goid, absence);
                     *ended.entry(entry.origin()).or_insert(0) += 1;
                     *vanished += 1;
+                    shades.insert(goid, std::mem::replace(entry, Entry::new(goid)));
                 }
                 stays
             });
@@ -398,12 +390,17 @@ impl World {
         let entry = match self.goroutines.get_mut(&goid) {
             Some(entry) => entry,
             None => {
-                if !self.admits(goid, at) {
+                let admitted = self.admits(goid, at);
+                if !admitted && matches!(self.departed.get(goid), Some(Departure::Exit(_))) {
                     return;
                 }
-                self.goroutines
-                    .entry(goid)
-                    .or_insert_with(|| Entry::new(goid))
+                if admitted {
+                    self.goroutines
+                        .entry(goid)
+                        .or_insert_with(|| Entry::new(goid))
+                } else {
+                    self.shades.entry(goid).or_insert_with(|| Entry::new(goid))
+                }
             }
         };
         let Effect { ended, anomaly } = change(entry);
@@ -418,9 +415,16 @@ impl World {
         }
     }
 
+    /// A goroutine that is there, or that still has something to tell.
+    fn entry(&self, goid: Goid) -> Option<&Entry> {
+        self.goroutines
+            .get(&goid)
+            .or_else(|| self.shades.get(&goid))
+    }
+
     /// What a goroutine is known to be about.
     fn begun(&self, goid: Goid) -> Option<Operation> {
-        self.goroutines.get(&goid)?.begun(self.lost_at)
+        self.entry(goid)?.begun(self.lost_at)
     }
 
     /// A select ends by this case.
@@ -443,7 +447,7 @@ impl World {
         let Some(Operation::Close(chan)) = self.begun(waker) else {
             return;
         };
-        let entry = self.goroutines.get(&woken);
+        let entry = self.entry(woken);
         let sends = match reason.kind() {
             WaitKind::Chan => {
                 let direction = Direction::Send;
@@ -531,14 +535,6 @@ impl World {
                     self.departed.insert(goid, Departure::Exit(at));
                 }
             },
-        }
-    }
-
-    /// The goroutine can run from now on. If a snapshot said already that it is gone, this is the only
-    /// place that remembers.
-    fn expect_run(&mut self, goid: Goid, at: Ktime) {
-        if goid.0 != 0 && !self.goroutines.contains_key(&goid) {
-            self.runnable.insert(goid, at);
         }
     }
 
