@@ -495,6 +495,59 @@ fn operations_that_meet_a_waiting_goroutine_are_counted_by_side() {
 }
 
 #[test]
+fn other_probes_leave_nothing_certain_until_a_read() {
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 park send:c1
+         11 g2 send c2",
+    );
+    // Fewer probes: what they told no longer holds for sure.
+    world.retrace(Ktime(20), false);
+    assert_eq!(
+        goroutines(&world),
+        lines(
+            "g1 waiting [chan send] c1< since 10 unknown
+             g2 running since 11 unknown"
+        )
+    );
+    assert_eq!(world.totals().gaps, 1);
+    assert_eq!(world.totals().lost, 0);
+    // Memory heals whom it shows.
+    run(
+        &mut world,
+        "snapshot 30..31
+         | 30 g1 waiting recv:c3
+         | 30 g2 running",
+    );
+    assert_eq!(world.census().unknown, 0);
+    // More probes: g1 was woken and parked again, unseen. Neither is strange, and no wait that began
+    // before is measured.
+    world.retrace(Ktime(40), true);
+    assert_eq!(world.census().unknown, 2);
+    run(&mut world, "50 g2 ready g1 send:c1");
+    assert_eq!(
+        goroutines(&world),
+        lines(
+            "g1 runnable since 50
+             g2 running since 11"
+        )
+    );
+    assert_eq!(world.totals().anomalies.total(), 0);
+    let g1 = world.goroutine(Goid(1)).expect("it lives");
+    assert_eq!(g1.counters().blocked_nanos(WaitKind::Chan), 0);
+    // From here on every park is seen again.
+    run(
+        &mut world,
+        "60 g1 park send:c1
+         75 g2 ready g1 send:c1",
+    );
+    let g1 = world.goroutine(Goid(1)).expect("it lives");
+    assert_eq!(g1.counters().blocked_nanos(WaitKind::Chan), 15);
+    assert_eq!(world.totals().anomalies.total(), 0);
+}
+
+#[test]
 fn without_parks_a_state_is_not_known_between_a_wake_up_and_a_read() {
     let check = |script: &str, state: &str| {
         let mut world = World::new().without_parks();

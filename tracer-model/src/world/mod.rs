@@ -125,6 +125,17 @@ impl World {
         self
     }
 
+    /// The probes are others from now on, and what happened since the last event was not traced:
+    /// whatever is known from before may be out of date, as after a loss of unknown size.
+    /// `parks_seen` says whether goroutines park with an event from now on (see
+    /// [`World::without_parks`]). To be told when every event of the probes before was applied.
+    pub fn retrace(&mut self, at: Ktime, parks_seen: bool) {
+        self.parks_seen = parks_seen;
+        self.now = self.now.max(at);
+        self.totals.gaps += 1;
+        self.lost_at = self.lost_at.max(Some(at));
+    }
+
     /// Applies one event. Events should come in the order of their time; one that does not still
     /// counts.
     ///
