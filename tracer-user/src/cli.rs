@@ -93,6 +93,9 @@ pub(crate) struct RunArgs {
     /// What to trace: each level sees more and costs the target more
     #[arg(short, long, value_enum, default_value_t = Level::Park)]
     pub(crate) level: Level,
+    /// Of `--level auto`: how much of the target's CPU time its probes may take [default: 1%]
+    #[arg(short, long, value_name = "PERCENT", value_parser = budget)]
+    pub(crate) budget: Option<f64>,
     /// Text for people or one JSON object a line
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -371,6 +374,8 @@ pub(crate) struct WhyArgs {
 /// How much is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Level {
+    /// As much of the levels below as the budget allows, by turns or in windows if it must be
+    Auto,
     /// No probe: the target's memory is read once an interval
     Observe,
     /// Who wakes whom, from which wait and on which channel; states by reading memory
@@ -384,6 +389,7 @@ pub(crate) enum Level {
 impl Level {
     pub(crate) const fn name(self) -> &'static str {
         match self {
+            Level::Auto => "auto",
             Level::Observe => "observe",
             Level::Wake => "wake",
             Level::Park => "park",
@@ -453,6 +459,14 @@ impl FromStr for Listen {
     }
 }
 
+/// A share of the target's CPU time, from percent.
+fn budget(text: &str) -> Result<f64, String> {
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(percent / 100.0),
+        _ => Err("expected a percentage above 0, such as 1% or 0.5".to_owned()),
+    }
+}
+
 fn chan_addr(text: &str) -> Result<ChanAddr, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     u64::from_str_radix(digits, 16)
@@ -499,6 +513,10 @@ mod tests {
             ("gotrace run --pid 1 --duration 1ms", false),
             ("gotrace run --pid 1 --duration 5s --listen off", true),
             ("gotrace run --pid 1 --listen nowhere", false),
+            ("gotrace run --pid 1 --level auto --budget 0.5%", true),
+            ("gotrace run --pid 1 --level auto --budget 2", true),
+            ("gotrace run --pid 1 --level auto --budget 0", false),
+            ("gotrace run --pid 1 --level auto --budget all", false),
             ("gotrace goroutines", false),
             ("gotrace goroutines --pid 1 --format json", true),
             (

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::num::NonZeroU32;
 use std::process::Child;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -21,16 +20,17 @@ use crate::serve;
 use crate::spawn::{self, Held};
 use crate::target::{self, Target};
 use crate::text;
-use crate::trace::kernel::{Attachment, Kernel, Probe, Settings};
+use crate::trace::governed::Governed;
+use crate::trace::kernel::{Attachment, Kernel, Settings};
 use crate::trace::pipeline::{Ended, Input, Output, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
-use crate::trace::probes::Sites;
-use crate::trace::{observer, probes};
+use crate::trace::probes::{Placing, Sites};
+use crate::trace::{calibrate, observer, probes};
 
 /// The port of the design's contract.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9477);
-/// The first slot of the kernel side's table of targets: this program traces one.
-const SLOT: u32 = 0;
+/// How much of the target's CPU time the probes may take if nobody says.
+const DEFAULT_BUDGET: f64 = 0.01;
 /// How long a started program may take until its runtime is there.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -44,6 +44,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         let _inside = runtime.enter();
         Signals::listen()?
     };
+    if args.budget.is_some() && args.level != Level::Auto {
+        return Err(
+            Failure::new(format!("`--level {}` has no budget", args.level.name()))
+                .because("its probes are always there, whatever they cost")
+                .next("leave one of --budget and --level out, or use `--level auto`")
+                .into(),
+        );
+    }
     let listener = listen(args.listen)?;
     let host = Host::look();
     let (target, held) = open(&args.target)?;
@@ -57,7 +65,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
     }
     let mut source = match args.level {
         Level::Observe => None,
-        Level::Wake | Level::Park | Level::Full => {
+        Level::Auto | Level::Wake | Level::Park | Level::Full => {
             host.check_probes()?;
             let settings = Settings {
                 ring_bytes: args.ring_kib.map_or(args.ring << 20, |kib| kib << 10),
@@ -72,13 +80,14 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         (Some(kernel), true) => Some(kernel.logger().map_err(no_kernel)?),
         _ => None,
     };
-    let attachment = match &mut source {
-        Some(kernel) => Some(attach(
-            kernel,
-            &target,
-            &probes::probes(&sites, args.bench_empty),
-        )?),
-        None => None,
+    let placing = Placing::new(&target, &sites, args.bench_empty)?;
+    let attachment = match (&mut source, args.level) {
+        (None, _) | (_, Level::Auto) => None,
+        (Some(kernel), _) => Some(attach(kernel, &target, &placing)?),
+    };
+    let hit_seconds = match args.level {
+        Level::Auto => calibrated(),
+        _ => seconds(probes::HIT_COST_NANOS),
     };
     let child = held.map(Held::release).transpose()?;
     let process = if child.is_some() {
@@ -107,14 +116,18 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
                 reason: reason.to_string(),
             })
             .collect(),
-        expected_seconds_per_hit: seconds(probes::HIT_COST_NANOS),
+        expected_seconds_per_hit: hit_seconds,
         listening: listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok())
             .map(|address| address.to_string()),
     };
-    let source = match (source, attachment) {
-        (Some(kernel), Some(attachment)) => Source::new(kernel, attachment, log),
+    let source = source.and_then(|kernel| Source::new(kernel, attachment, log));
+    let governed = match (&source, args.level) {
+        (Some(source), Level::Auto) => {
+            let budget = args.budget.unwrap_or(DEFAULT_BUDGET);
+            Governed::begin(placing, source, budget, hit_seconds)
+        }
         _ => None,
     };
     let session = Session {
@@ -125,7 +138,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         child,
         signals,
     };
-    session.follow(&runtime, process, source)
+    session.follow(&runtime, process, source, governed)
 }
 
 /// What asks for the end from outside.
@@ -173,6 +186,7 @@ impl Session {
         runtime: &Runtime,
         process: Option<GoProcess>,
         source: Option<Source>,
+        governed: Option<Governed>,
     ) -> anyhow::Result<Verdict> {
         let clock = WallClock::new(ktime_now());
         let symbols = match &process {
@@ -188,6 +202,7 @@ impl Session {
             clock,
             self.args.interval,
             source,
+            governed,
             probes::world(self.args.level),
             Wiring {
                 inputs: pipeline_inputs,
@@ -305,6 +320,24 @@ impl Screen {
             (Format::Json, Output::Summary(summary)) => self.line(Line::Summary(summary)),
             (Format::Json, Output::Finding(finding)) => self.line(Line::Finding { finding }),
             (Format::Json, Output::Resolved(id)) => self.line(Line::Resolved { id }),
+            (
+                Format::Json,
+                Output::Governor {
+                    time,
+                    reason,
+                    governor,
+                },
+            ) => self.line(Line::Governor {
+                time,
+                reason,
+                governor,
+            }),
+            (
+                Format::Text,
+                Output::Governor {
+                    reason, governor, ..
+                },
+            ) => self.text(&text::run::governor(governor, reason)),
             (Format::Json, Output::Warning(message)) => self.line(Line::Warning { message }),
             (Format::Json, Output::Report(report)) => self.line(Line::Report(report)),
             (Format::Text, Output::Summary(summary)) => self.text(&text::run::summary(summary)),
@@ -388,19 +421,35 @@ fn listen(listen: Option<Listen>) -> Result<Option<TcpListener>, Failure> {
     }
 }
 
-fn attach(kernel: &mut Kernel, target: &Target, probes: &[Probe]) -> Result<Attachment, Failure> {
-    let pid = NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?;
-    let config = probes::config(&target.binary, target.pid);
-    kernel.attach(SLOT, config, &target.file, pid, probes).map_err(|error| {
+fn attach(kernel: &mut Kernel, target: &Target, placing: &Placing) -> Result<Attachment, Failure> {
+    placing.place(kernel).map_err(|error| {
         let gone = !std::path::Path::new(&format!("/proc/{}", target.pid)).exists();
-        let failure = Failure::new(format!("cannot attach to process {}", target.pid)).because(error);
+        let failure =
+            Failure::new(format!("cannot attach to process {}", target.pid)).because(error);
         if gone {
-            Failure::new(format!("process {} ended while gotrace attached", target.pid))
-                .next("start it again and give its new pid, or start it with `gotrace run -- CMD`")
+            Failure::new(format!(
+                "process {} ended while gotrace attached",
+                target.pid
+            ))
+            .next("start it again and give its new pid, or start it with `gotrace run -- CMD`")
         } else {
-            failure.next("use `--level observe`, which places no probe, or see `gotrace run -vv` for more")
+            failure.next(
+                "use `--level observe`, which places no probe, or see `gotrace run -vv` for more",
+            )
         }
     })
+}
+
+/// What a hit costs here, in seconds; the figure that was measured elsewhere if it cannot be measured.
+fn calibrated() -> f64 {
+    match calibrate::hit_cost() {
+        Ok(nanos) => nanos / 1e9,
+        Err(error) => {
+            let assumed = seconds(probes::CAUTIOUS_HIT_COST_NANOS);
+            tracing::warn!("the cost of a hit is not measured but taken as {assumed} s: {error:#}");
+            assumed
+        }
+    }
 }
 
 /// Opens a process that was just started, whose runtime may not be there yet. `None` if it has ended

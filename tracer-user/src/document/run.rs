@@ -29,6 +29,15 @@ pub(crate) enum Line<'a> {
         /// Its id.
         id: &'a str,
     },
+    /// The governor of `--level auto` changed what is traced.
+    Governor {
+        /// When.
+        time: &'a str,
+        /// Why.
+        reason: &'a str,
+        #[serde(flatten)]
+        governor: &'a Governor,
+    },
     /// Something that the user should know.
     Warning {
         /// What.
@@ -175,9 +184,54 @@ pub(crate) struct Rates {
     pub(crate) estimated_tax: f64,
 }
 
+/// What the governor of `--level auto` does at present.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Governor {
+    /// `observe`, `wake`, `park` or `full`; with `windows` that of the windows.
+    pub(crate) level: &'static str,
+    /// Whether it is traced in short windows alone, from which rates are estimated.
+    pub(crate) windows: bool,
+    /// Hooks of the level that are left out since they are hit too often.
+    pub(crate) skipped: Vec<&'static str>,
+    /// Share of the target's CPU time that the probes may take.
+    pub(crate) budget: f64,
+    /// The share that they took: hits times the cost of one, in the last stretch that was judged if
+    /// this says a change, else since attach.
+    pub(crate) tax: f64,
+    /// The cost of one hit, as calibrated on this host.
+    pub(crate) seconds_per_hit: f64,
+    /// Since attach: what the probes took, what they might have taken, the target's CPU time, and
+    /// what they took too much and is not paid off yet.
+    pub(crate) spent_seconds: f64,
+    pub(crate) allowed_seconds: f64,
+    pub(crate) cpu_seconds: f64,
+    pub(crate) debt_seconds: f64,
+    /// For how long each hook was traced: `totals` count no more than that.
+    pub(crate) traced_seconds: BTreeMap<&'static str, f64>,
+    /// How many windows the present estimates are from, or may be from.
+    pub(crate) windows_made: u64,
+    /// Rates that were not counted but estimated from windows.
+    pub(crate) estimates: Vec<Estimate>,
+}
+
+/// A rate estimated from windows.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Estimate {
+    pub(crate) hook: &'static str,
+    /// Always true: it was not counted.
+    pub(crate) estimate: bool,
+    pub(crate) per_second: f64,
+    /// The interval of 95 % (Student's t over the windows); `null` from one window.
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+}
+
 /// The state of affairs.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Summary {
+    /// At `--level auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) governor: Option<Governor>,
     pub(crate) time: String,
     pub(crate) goroutines: Goroutines,
     pub(crate) totals: Totals,
@@ -272,6 +326,9 @@ pub(crate) struct Waker {
 /// The last line.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
+    /// At `--level auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) governor: Option<Governor>,
     /// `interrupted`, `duration` or `target exited`.
     pub(crate) ended: &'static str,
     pub(crate) seconds: f64,

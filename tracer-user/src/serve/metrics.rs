@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use prometheus::{
-    Encoder as _, Gauge, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracer_model::snapshot::{Channel, State};
 
@@ -38,6 +39,7 @@ pub(super) fn render(view: &View, attached: &Attached) -> prometheus::Result<Str
     scrape.channels(view)?;
     scrape.findings(view)?;
     scrape.health(view)?;
+    scrape.governor(view)?;
     let mut bytes = Vec::new();
     TextEncoder::new().encode(&scrape.registry.gather(), &mut bytes)?;
     String::from_utf8(bytes).map_err(|error| prometheus::Error::Msg(error.to_string()))
@@ -311,6 +313,80 @@ impl Scrape {
             anomalies.with_label_values(&[*kind]).inc_by(*count);
         }
         Ok(())
+    }
+
+    fn governor(&self, view: &View) -> prometheus::Result<()> {
+        let Some(governor) = &view.governor else {
+            return Ok(());
+        };
+        let level = self.gauges(
+            "gotrace_governor_level",
+            "What the governor lets trace; 1 for the present level, sampled if in windows alone.",
+            &["level", "sampled"],
+        )?;
+        let sampled = if governor.windows { "true" } else { "false" };
+        level.with_label_values(&[governor.level, sampled]).set(1);
+        for (name, help, value) in [
+            (
+                "gotrace_governor_budget_ratio",
+                "Share of the target's CPU time that the probes may take.",
+                governor.budget,
+            ),
+            (
+                "gotrace_governor_tax_ratio",
+                "Share of the target's CPU time that the probes took since attach: hits times the calibrated cost of one.",
+                governor.tax,
+            ),
+            (
+                "gotrace_governor_debt_seconds",
+                "What the probes took beyond the budget and is not paid off yet.",
+                governor.debt_seconds,
+            ),
+            (
+                "gotrace_governor_hit_cost_seconds",
+                "Cost of one hit, as calibrated on this host.",
+                governor.seconds_per_hit,
+            ),
+        ] {
+            self.gauge(name, help, value)?;
+        }
+        let traced = self.float_gauges(
+            "gotrace_governor_traced_seconds",
+            "Time for which each hook was traced since attach: the event counters count no more than that.",
+            &["hook"],
+        )?;
+        for (hook, seconds) in &governor.traced_seconds {
+            traced.with_label_values(&[*hook]).set(*seconds);
+        }
+        let estimates = self.float_gauges(
+            "gotrace_governor_estimated_hits_per_second",
+            "Estimate, from windows, of how often a hook is hit under probes, which can slow the target; low and high are its 95 % interval.",
+            &["hook", "bound"],
+        )?;
+        for estimate in &governor.estimates {
+            let set = |bound: &str, value: f64| {
+                estimates
+                    .with_label_values(&[estimate.hook, bound])
+                    .set(value);
+            };
+            set("estimate", estimate.per_second);
+            if let (Some(low), Some(high)) = (estimate.low, estimate.high) {
+                set("low", low);
+                set("high", high);
+            }
+        }
+        Ok(())
+    }
+
+    fn float_gauges(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<GaugeVec> {
+        let gauges = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(gauges.clone()))?;
+        Ok(gauges)
     }
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, safe, styled, table, thousands};
-use crate::document::run::{Attached, Channel, LongWait, Loss, Report, Summary};
+use crate::document::run::{Attached, Channel, Governor, LongWait, Loss, Report, Summary};
 
 /// What was found and placed.
 pub(crate) fn attached(attached: &Attached) -> String {
@@ -39,14 +39,21 @@ pub(crate) fn attached(attached: &Attached) -> String {
             )
         );
     }
-    if attached.probes.is_empty() {
+    let nanos = attached.expected_seconds_per_hit * 1e9;
+    if attached.level == "auto" {
+        let _ = writeln!(
+            text,
+            "level auto: up to {}, as the budget allows; {} of the target's time a hit, as measured on this host",
+            count(attached.probes.len(), "probe"),
+            elapsed(nanos as u64),
+        );
+    } else if attached.probes.is_empty() {
         let _ = writeln!(
             text,
             "level {}: no probe, memory is read once an interval, no cost inside the target",
             attached.level
         );
     } else {
-        let nanos = attached.expected_seconds_per_hit * 1e9;
         let _ = writeln!(
             text,
             "level {}: {}, about {} of the target's time a hit",
@@ -54,6 +61,8 @@ pub(crate) fn attached(attached: &Attached) -> String {
             count(attached.probes.len(), "probe"),
             elapsed(nanos as u64),
         );
+    }
+    if !attached.probes.is_empty() {
         let mut probes = table(&["PROBE", "AT", "ADDRESS", "INSTRUCTION"]);
         for probe in &attached.probes {
             probes.add_row([
@@ -123,6 +132,9 @@ pub(crate) fn summary(summary: &Summary) -> String {
         rate(rates.created),
         rate(rates.exited),
     );
+    if let Some(governor) = &summary.governor {
+        governed(&mut text, governor);
+    }
     losses(&mut text, &summary.loss);
     for channel in &summary.fullest {
         let _ = writeln!(text, "  {}", fill(channel));
@@ -136,6 +148,56 @@ pub(crate) fn summary(summary: &Summary) -> String {
 /// A finding that is not true any more.
 pub(crate) fn resolved(id: &str) -> String {
     format!("\nresolved: {id}")
+}
+
+/// The governor changed what is traced.
+pub(crate) fn governor(governor: &Governor, reason: &str) -> String {
+    format!(
+        "\n{} {}: {}",
+        styled(BOLD, "governor:"),
+        traced(governor),
+        reason
+    )
+}
+
+/// What the governor lets trace.
+fn traced(governor: &Governor) -> String {
+    let mut text = if governor.windows {
+        "windows of `wake`".to_owned()
+    } else {
+        format!("level {}", governor.level)
+    };
+    if !governor.skipped.is_empty() {
+        let _ = write!(text, " without {}", governor.skipped.join(", "));
+    }
+    text
+}
+
+/// What the governor does, and what it estimates.
+fn governed(text: &mut String, governor: &Governor) {
+    let _ = writeln!(
+        text,
+        "  {}, {:.2} % of the target's CPU time taken so far (budget {} %)",
+        traced(governor),
+        governor.tax * 100.0,
+        governor.budget * 100.0,
+    );
+    for estimate in &governor.estimates {
+        let interval = match (estimate.low, estimate.high) {
+            (Some(low), Some(high)) => format!("95 %: {} to {}", rate(low), rate(high)),
+            _ => "from one window".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "  {} about {}/s under probes, an estimate ({interval}; {}); the counts above are of the windows alone",
+            estimate.hook,
+            rate(estimate.per_second),
+            count(
+                usize::try_from(governor.windows_made).unwrap_or(usize::MAX),
+                "window"
+            ),
+        );
+    }
 }
 
 /// A remark.
@@ -172,6 +234,9 @@ pub(crate) fn report(report: &Report) -> String {
         thousands(totals.created),
         thousands(totals.exited),
     );
+    if let Some(governor) = &report.governor {
+        governed(&mut text, governor);
+    }
     losses(&mut text, &report.loss);
     if !totals.anomalies.is_empty() {
         let list: Vec<String> = totals

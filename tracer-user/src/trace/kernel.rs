@@ -247,12 +247,7 @@ impl Kernel {
         pid: NonZeroU32,
         probes: &[Probe],
     ) -> Result<Attachment, KernelError> {
-        self.targets
-            .set(slot, PodConfig(config), 0)
-            .map_err(|error| KernelError::Map {
-                map: MAP_TARGETS,
-                cause: error.to_string(),
-            })?;
+        self.configure(slot, config)?;
         let links = match &self.multi {
             Some(multi) if !probes.is_empty() => multi
                 .attach(file, pid.get(), slot, probes)
@@ -270,15 +265,26 @@ impl Kernel {
         })
     }
 
+    /// Writes the configuration of the target in `slot`. With [`TargetConfig::UNUSED`] its probes count
+    /// their hits and write no record.
+    ///
+    /// # Errors
+    /// The map cannot be written.
+    pub(crate) fn configure(&mut self, slot: u32, config: TargetConfig) -> Result<(), KernelError> {
+        self.targets
+            .set(slot, PodConfig(config), 0)
+            .map_err(|error| KernelError::Map {
+                map: MAP_TARGETS,
+                cause: error.to_string(),
+            })
+    }
+
     /// Stops the records of a target at once, then removes its probes and returns how many there were.
     ///
     /// Removing takes the kernel a while, one after the other, so without the first step what one
     /// probe says would miss its counterpart of another one.
     pub(crate) fn detach(&mut self, attachment: Attachment) -> usize {
-        if let Err(error) = self
-            .targets
-            .set(attachment.slot, PodConfig(TargetConfig::UNUSED), 0)
-        {
+        if let Err(error) = self.configure(attachment.slot, TargetConfig::UNUSED) {
             tracing::warn!("the probes go on until they are removed: {error}");
         }
         attachment.links.remove();

@@ -6,9 +6,16 @@
 //! - [`probes`]: which hooks a level takes, and what the probes need to know of a target.
 //! - [`decode`], [`loss`]: from bytes to events, and what never arrived.
 //! - [`observer`]: the thread that reads memory.
+//! - [`governor`]: what to trace so that the budget is kept; [`estimate`]: rates from windows;
+//!   [`calibrate`]: what a hit costs; [`governed`]: the governor's eyes and hands.
 //! - [`pipeline`]: the thread that owns the world; [`picture`]: what the world looks like.
 
+pub(crate) mod calibrate;
+mod cpu_clock;
 pub(crate) mod decode;
+mod estimate;
+pub(crate) mod governed;
+mod governor;
 pub(crate) mod kernel;
 pub(crate) mod loss;
 pub(crate) mod observer;

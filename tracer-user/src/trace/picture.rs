@@ -11,7 +11,6 @@ use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
 use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, Waker, World};
 
-use super::probes::HIT_COST_NANOS;
 use crate::document::run::{self, Goroutines, LongWait, Rates, Summary, Totals};
 use crate::document::{Site, WallClock, seconds};
 
@@ -25,6 +24,8 @@ pub(super) struct Counted {
     pub(super) totals: Totals,
     pub(super) loss: run::Loss,
     pub(super) hits: Vec<(&'static str, u64)>,
+    /// The cost of one hit in seconds.
+    pub(super) hit_seconds: f64,
 }
 
 /// When memory was read last: the kernel time before and after.
@@ -42,6 +43,7 @@ pub(super) fn summary(
 ) -> Summary {
     let queues = world.queues();
     Summary {
+        governor: None,
         time: clock.rfc3339(at),
         goroutines: census(world),
         totals: now.totals.clone(),
@@ -336,10 +338,6 @@ fn long_wait(goroutine: Goroutine<'_>, now: Ktime, symbols: &dyn Symbolizer) -> 
 
 fn rates(now: &Counted, before: &Counted) -> Rates {
     let seconds = now.at.duration_since(before.at).as_secs_f64();
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a rate needs no more than a double's precision"
-    )]
     let rate = |of: fn(&Totals) -> u64| {
         if seconds > 0.0 {
             of(&now.totals).saturating_sub(of(&before.totals)) as f64 / seconds
@@ -348,11 +346,7 @@ fn rates(now: &Counted, before: &Counted) -> Rates {
         }
     };
     let hits = |counted: &Counted| counted.hits.iter().map(|(_, hits)| hits).sum::<u64>();
-    let spent = self::seconds(
-        hits(now)
-            .saturating_sub(hits(before))
-            .saturating_mul(HIT_COST_NANOS),
-    );
+    let spent = hits(now).saturating_sub(hits(before)) as f64 * now.hit_seconds;
     Rates {
         events: rate(|totals| totals.events),
         sends: rate(|totals| totals.sends),

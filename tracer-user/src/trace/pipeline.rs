@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tracer_common::{HOOK_COUNT, Hook};
 use tracer_golang::process::{Symbols, WaitDecoder, ktime_now};
 use tracer_model::detect::{Detector, FindingLog};
 use tracer_model::event::{Event, EventKind};
@@ -18,13 +19,15 @@ use tracer_model::snapshot::{Descriptor, Snapshot};
 use tracer_model::world::World;
 
 use super::decode::{Decoder, Head};
-use super::kernel::{Attachment, Kernel, KernelLog, Ring};
+use super::governed::Governed;
+use super::kernel::{Attachment, Kernel, KernelError, KernelLog, Ring};
 use super::loss::{Loss, LossTracker};
 use super::observer::Observation;
 use super::picture::{self, Counted};
-use crate::document::WallClock;
+use super::probes::{HIT_COST_NANOS, Placing, SLOT};
 use crate::document::findings::Entry;
 use crate::document::run::{self, Report, Summary, Totals};
+use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
 use crate::target::Target;
 
@@ -59,6 +62,12 @@ pub(crate) enum Output {
     Finding(Box<Entry>),
     /// The id of a finding that is not true any more.
     Resolved(String),
+    /// The governor changed what is traced: when, why, and what it does now.
+    Governor {
+        time: String,
+        reason: String,
+        governor: Box<run::Governor>,
+    },
     /// Something that the user should know.
     Warning(String),
     /// The end.
@@ -98,6 +107,8 @@ pub(crate) struct View {
     pub(crate) hits: Vec<(&'static str, u64)>,
     /// Goroutines whose state is not known since a loss.
     pub(crate) unknown: usize,
+    /// What the governor does, if there is one.
+    pub(crate) governor: Option<run::Governor>,
 }
 
 /// The kernel side while it is attached.
@@ -112,16 +123,29 @@ impl Source {
     /// Takes the kernel side over; `None` if its ring was taken before.
     pub(crate) fn new(
         mut kernel: Kernel,
-        attachment: Attachment,
+        attachment: Option<Attachment>,
         log: Option<KernelLog>,
     ) -> Option<Source> {
         let ring = kernel.take_ring()?;
         Some(Source {
             kernel,
             ring,
-            attachment: Some(attachment),
+            attachment,
             log,
         })
+    }
+
+    /// Places these probes in place of those before. Records begin once all are there, so that none
+    /// misses its counterpart of another probe.
+    fn place(&mut self, placing: &Placing, hooks: &[Hook]) -> Result<(), KernelError> {
+        let attachment = placing.place_silent(&mut self.kernel, hooks)?;
+        self.attachment = Some(attachment);
+        Ok(())
+    }
+
+    /// Hits of each hook.
+    pub(super) fn hits(&self) -> Result<[u64; HOOK_COUNT], KernelError> {
+        self.kernel.hits()
     }
 
     /// Removes the probes and returns how many there were. What they said is still in the ring.
@@ -178,6 +202,7 @@ pub(crate) struct Pipeline {
     inputs: Receiver<Input>,
     outputs: UnboundedSender<Output>,
     source: Option<Source>,
+    governed: Option<Governed>,
     intake: Intake,
     world: World,
     detector: Detector,
@@ -210,6 +235,7 @@ impl Pipeline {
         clock: WallClock,
         interval: Duration,
         source: Option<Source>,
+        governed: Option<Governed>,
         world: World,
         wiring: Wiring,
     ) -> Result<Pipeline, Failure> {
@@ -233,6 +259,7 @@ impl Pipeline {
             inputs: wiring.inputs,
             outputs: wiring.outputs,
             source,
+            governed,
             intake: Intake {
                 decoder: Decoder::new(meaning),
                 losses: LossTracker::default(),
@@ -261,6 +288,7 @@ impl Pipeline {
         let ended = loop {
             let exited = self.wait();
             self.drain();
+            self.govern();
             if let Some(ended) = self.take_inputs() {
                 break ended;
             }
@@ -272,7 +300,7 @@ impl Pipeline {
                 first_picture = false;
                 next_summary = Instant::now() + self.interval;
                 let now = self.count();
-                let summary = picture::summary(
+                let mut summary = picture::summary(
                     &self.world,
                     &now,
                     &counted,
@@ -281,6 +309,7 @@ impl Pipeline {
                     ktime_now(),
                     self.last_memory,
                 );
+                summary.governor = self.governed.as_ref().map(Governed::document);
                 counted = now;
                 self.say(Output::Summary(Box::new(summary)));
             }
@@ -359,6 +388,54 @@ impl Pipeline {
         }
     }
 
+    /// Changes what is traced if the governor says so: the old probes go, what they said is taken in,
+    /// the world is told of the gap, the new ones come. What the old ones are hit until they are gone is
+    /// counted by the kernel side and paid for.
+    fn govern(&mut self) {
+        let (Some(governed), Some(source)) = (&mut self.governed, &mut self.source) else {
+            return;
+        };
+        let Some(decision) = governed.judge(source) else {
+            return;
+        };
+        let hooks = governed.hooks(decision.plan);
+        source.detach();
+        while !self.drain() {}
+        self.apply_rest();
+        let (Some(governed), Some(source)) = (&mut self.governed, &mut self.source) else {
+            return;
+        };
+        let placed = if hooks.is_empty() {
+            Ok(())
+        } else {
+            source.place(governed.placing(), &hooks)
+        };
+        // Before the first record of the new probes, after the last one of the old.
+        self.world.retrace(ktime_now(), decision.plan.sees_parks());
+        let armed =
+            placed.and_then(|()| source.kernel.configure(SLOT, governed.placing().config()));
+        if let Err(error) = armed {
+            source.detach();
+            self.governed = None;
+            self.say(Output::Warning(format!(
+                "no probe from now on, memory alone is read: {error}"
+            )));
+            return;
+        }
+        governed.changed(decision.plan, source);
+        if let Some(change) = decision.change {
+            let output = Output::Governor {
+                time: self.clock.rfc3339(ktime_now()),
+                reason: change.reason(governed.budget()),
+                governor: Box::new(run::Governor {
+                    tax: change.tax,
+                    ..governed.document()
+                }),
+            };
+            self.say(output);
+        }
+    }
+
     fn apply_rest(&mut self) {
         while let Some(event) = self.intake.sorter.flush() {
             self.world.apply(&event);
@@ -426,6 +503,7 @@ impl Pipeline {
             findings: self.current_findings(),
             hits: counted.hits,
             unknown: self.world.unknown_goroutines().count(),
+            governor: self.governed.as_ref().map(Governed::document),
         }
     }
 
@@ -450,6 +528,10 @@ impl Pipeline {
                 unknown: self.intake.unknown_records,
             },
             hits: self.hits(),
+            hit_seconds: self
+                .governed
+                .as_ref()
+                .map_or(seconds(HIT_COST_NANOS), Governed::hit_seconds),
         }
     }
 
@@ -458,7 +540,7 @@ impl Pipeline {
             return Vec::new();
         };
         match source.kernel.hits() {
-            Ok(hits) => tracer_common::Hook::ALL
+            Ok(hits) => Hook::ALL
                 .iter()
                 .map(|hook| hook.program())
                 .zip(hits)
@@ -474,6 +556,9 @@ impl Pipeline {
         let seconds = self.started.elapsed().as_secs_f64();
         let stopped = ktime_now();
         let removed = self.source.as_mut().map_or(0, Source::detach);
+        if let (Some(governed), Some(source)) = (&mut self.governed, &self.source) {
+            governed.settle(source);
+        }
         while !self.drain() {}
         if let Some(source) = &self.source {
             match source.kernel.counters() {
@@ -490,6 +575,7 @@ impl Pipeline {
         self.world.heard_until(stopped);
         let counted = self.count();
         let report = Report {
+            governor: self.governed.as_ref().map(Governed::document),
             ended: ended.name(),
             seconds,
             totals: counted.totals,

@@ -1,34 +1,44 @@
 //! Which hooks a level takes, and what the probes need to know of a target.
 
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
+
 use tracer_common::{ABSENT, Hook, TargetConfig};
 
 use tracer_golang::binary::{GoBinary, HookSite, SiteError};
 use tracer_golang::process::WaitDecoder;
 use tracer_model::world::World;
 
-use super::kernel::Probe;
+use super::kernel::{Attachment, Kernel, KernelError, Probe};
 use crate::cli::Level;
 use crate::failure::Failure;
+use crate::target::Target;
 
 /// What one hit costs the target, in nanoseconds: the trap and the record, at a site that the kernel
 /// emulates. Rounded from the least that docs/benchmarks.md has; a loaded machine takes twice that.
 pub(crate) const HIT_COST_NANOS: u64 = 1_000;
 
-/// The hooks of a level. Each level takes those of the one below as well.
+/// What one hit is taken to cost where it could not be measured: more than on any host so far.
+pub(crate) const CAUTIOUS_HIT_COST_NANOS: u64 = 3_000;
+
+/// The slot of the kernel side's table of targets: this program traces one.
+pub(crate) const SLOT: u32 = 0;
+
+/// The hooks of a level; of `auto`, those that it may take. Each level takes those of the one below as well.
 pub(crate) const fn hooks(level: Level) -> &'static [Hook] {
     match level {
         Level::Observe => &[],
         Level::Wake => &[Hook::Ready],
         Level::Park => &[Hook::Park, Hook::Ready, Hook::Create, Hook::Exit],
-        Level::Full => &Hook::ALL,
+        Level::Auto | Level::Full => &Hook::ALL,
     }
 }
 
 /// The world that the events of a level make.
 pub(crate) fn world(level: Level) -> World {
     match level {
-        Level::Wake => World::new().without_parks(),
+        Level::Auto | Level::Wake => World::new().without_parks(),
         Level::Observe | Level::Park | Level::Full => World::new(),
     }
 }
@@ -96,7 +106,7 @@ pub(crate) fn move_to_entry(sites: &mut [HookSite]) {
 }
 
 /// The kernel's view of the sites; `empty` probes do nothing.
-pub(crate) fn probes(sites: &[HookSite], empty: bool) -> Vec<Probe> {
+fn probes(sites: &[HookSite], empty: bool) -> Vec<Probe> {
     sites
         .iter()
         .map(|site| Probe {
@@ -110,7 +120,7 @@ pub(crate) fn probes(sites: &[HookSite], empty: bool) -> Vec<Probe> {
 }
 
 /// The offsets that the probes need.
-pub(crate) fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
+fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
     let layout = binary.layout();
     TargetConfig {
         tgid,
@@ -128,5 +138,73 @@ pub(crate) fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
         hchan_qcount: layout.hchan.qcount,
         hchan_dataqsiz: layout.hchan.dataqsiz,
         chan_reasons: WaitDecoder::new(Arc::clone(binary)).channel_reasons(),
+    }
+}
+
+/// Where probes can be placed, and what that takes.
+pub(crate) struct Placing {
+    pid: NonZeroU32,
+    file: PathBuf,
+    config: TargetConfig,
+    probes: Vec<Probe>,
+}
+
+impl Placing {
+    /// These sites of a target; `empty` probes do nothing.
+    ///
+    /// # Errors
+    /// Its pid is 0.
+    pub(crate) fn new(
+        target: &Target,
+        sites: &[HookSite],
+        empty: bool,
+    ) -> Result<Placing, Failure> {
+        Ok(Placing {
+            pid: NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?,
+            file: target.file.clone(),
+            config: config(&target.binary, target.pid),
+            probes: probes(sites, empty),
+        })
+    }
+
+    /// The target's process id.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid.get()
+    }
+
+    /// The configuration with which the probes write records.
+    pub(crate) const fn config(&self) -> TargetConfig {
+        self.config
+    }
+
+    /// Those of the hooks that have a site.
+    pub(crate) fn has(&self, hook: Hook) -> bool {
+        self.probes.iter().any(|probe| probe.hook == hook)
+    }
+
+    /// Places all probes; they write records from the first one on.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn place(&self, kernel: &mut Kernel) -> Result<Attachment, KernelError> {
+        kernel.attach(SLOT, self.config, &self.file, self.pid, &self.probes)
+    }
+
+    /// Places the probes of these hooks; they write no record until the slot is configured.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn place_silent(
+        &self,
+        kernel: &mut Kernel,
+        hooks: &[Hook],
+    ) -> Result<Attachment, KernelError> {
+        let probes: Vec<Probe> = self
+            .probes
+            .iter()
+            .filter(|probe| hooks.contains(&probe.hook))
+            .copied()
+            .collect();
+        kernel.attach(SLOT, TargetConfig::UNUSED, &self.file, self.pid, &probes)
     }
 }
