@@ -25,10 +25,10 @@ fn chaos_leaves_a_busy_target_right() {
 }
 
 #[test]
-fn ten_traces_leave_a_busy_target_right() {
+fn fifty_traces_leave_a_busy_target_right() {
     require_root();
     let mut target = Target::start("churn", &[]);
-    for turn in 0..10 {
+    for turn in 0..50 {
         let level = match turn % 5 {
             3 => "wake",
             4 => "park",
