@@ -115,9 +115,9 @@ pub(crate) struct RunArgs {
     /// Let the API show the values themselves to whoever can reach it: they can be secrets
     #[arg(long, requires = "values")]
     pub(crate) expose_values: bool,
-    /// Size of the event ring in MiB, a power of two
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = ring_mib)]
-    pub(crate) ring: u32,
+    /// Size of the event ring in MiB, a power of two [default: 4 at `wake` and `park`, else 8]
+    #[arg(long, value_name = "MIB", value_parser = ring_mib)]
+    pub(crate) ring: Option<u32>,
     /// For tests alone: a ring of so few KiB that records are lost
     #[arg(long, hide = true, value_name = "KIB", conflicts_with = "ring", value_parser = ring_kib)]
     pub(crate) ring_kib: Option<u32>,
@@ -134,6 +134,21 @@ pub(crate) struct RunArgs {
     /// Show the diagnostics of the kernel side as well (costs the target more)
     #[arg(long)]
     pub(crate) kernel_log: bool,
+}
+
+impl RunArgs {
+    /// Size of the event ring. It is mapped twice, one mapping after the other, so that it counts twice
+    /// as resident memory; the levels with few records make do with less.
+    pub(crate) fn ring_bytes(&self) -> u32 {
+        let usual = match self.level {
+            Level::Observe | Level::Wake | Level::Park => 4,
+            Level::Auto | Level::Full => 8,
+        };
+        match self.ring_kib {
+            Some(kib) => kib << 10,
+            None => self.ring.unwrap_or(usual) << 20,
+        }
+    }
 }
 
 /// Which process, or which command to start.

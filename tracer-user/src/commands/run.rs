@@ -68,7 +68,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         Level::Auto | Level::Wake | Level::Park | Level::Full => {
             host.check_probes()?;
             let settings = Settings {
-                ring_bytes: args.ring_kib.map_or(args.ring << 20, |kib| kib << 10),
+                ring_bytes: args.ring_bytes(),
                 log: args.kernel_log,
                 wake_always: args.bench_worst,
                 single_links: args.single_links,
