@@ -170,7 +170,7 @@ fn text_shows_goroutines_channels_and_both_sides() {
         finished
     };
     let texts = [
-        run(&["run", "--pid", &pid, "--duration", "4s", "--listen", "off"]).text(),
+        run(&["run", "--pid", &pid, "--duration", "8s", "--listen", "off"]).text(),
         run(&["deadlocks", "--pid", &pid]).text(),
     ];
     let profile = pprof(&demo);

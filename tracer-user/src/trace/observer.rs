@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tracer_golang::process::{GoProcess, ProcessError, ReadOptions, ktime_now};
-use tracer_model::snapshot::Snapshot;
+use tracer_model::ids::Goid;
+use tracer_model::snapshot::{Reachability, Snapshot};
 
 use super::pipeline::Input;
 
@@ -13,6 +14,41 @@ use super::pipeline::Input;
 const SNAPSHOT_PAUSE: u32 = 10;
 /// The same for the search for what is reachable, which reads the whole heap.
 const MARK_PAUSE: u32 = 20;
+
+/// Between two rounds at least, when a verdict is waited for.
+const HURRY: Duration = Duration::from_millis(100);
+/// How many searches may follow each other so quickly while the same goroutines are found stuck: as many
+/// as a proof can take, and some more.
+const HURRIED: u32 = 40;
+
+/// Whether another search would soon make a verdict surer.
+#[derive(Debug, Default)]
+struct Suspense {
+    unreached: Vec<Goid>,
+    /// Searches that found just these.
+    searches: u32,
+    /// Of these, those that saw memory as at one moment.
+    clean: u32,
+}
+
+impl Suspense {
+    /// Takes in what a search found.
+    fn found(&mut self, found: &Reachability) {
+        if self.unreached != found.unreached {
+            *self = Suspense {
+                unreached: found.unreached.clone(),
+                ..Suspense::default()
+            };
+        }
+        self.searches += 1;
+        let clean = found.running.is_empty() && found.ran.is_empty() && found.errors.is_empty();
+        self.clean += u32::from(clean);
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.unreached.is_empty() && self.clean < 2 && self.searches < HURRIED
+    }
+}
 
 /// What one round of reading gave.
 #[derive(Debug)]
@@ -35,6 +71,7 @@ pub(crate) fn observe(
 ) {
     let mut next_mark = Instant::now();
     let mut rounds = 0u32;
+    let mut suspense = Suspense::default();
     loop {
         let started = Instant::now();
         let (observation, marked) =
@@ -43,6 +80,11 @@ pub(crate) fn observe(
         if marked {
             next_mark = Instant::now() + took * MARK_PAUSE;
         }
+        if let Observation::Snapshot(snapshot) = &observation
+            && let Some(found) = &snapshot.reachability
+        {
+            suspense.found(found);
+        }
         let gone = matches!(observation, Observation::Gone);
         if inputs.send(Input::Observation(observation)).is_err() || gone {
             return;
@@ -50,14 +92,16 @@ pub(crate) fn observe(
         // The first picture is to come at once, the first verdict soon after it.
         let pause = if rounds < 3 {
             interval.min(Duration::from_millis(200))
+        } else if suspense.goes_on() {
+            interval.min(HURRY)
         } else {
             interval
         };
         rounds = rounds.saturating_add(1);
-        let pause = pause.saturating_sub(took).max(took * SNAPSHOT_PAUSE);
         // At irregular moments: what the target does by the clock must not fall between the same two
         // reads each time, or a reference that it moves then would never be seen.
-        let pause = pause + (interval / 8).mul_f64(fastrand::f64());
+        let jitter = (pause / 8).mul_f64(fastrand::f64());
+        let pause = pause.saturating_sub(took).max(took * SNAPSHOT_PAUSE) + jitter;
         match stop.recv_timeout(pause) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
@@ -89,5 +133,37 @@ fn failed(error: &ProcessError) -> Observation {
         Observation::Gone
     } else {
         Observation::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(unreached: &[u64], ran: &[u64]) -> Reachability {
+        let goids = |goids: &[u64]| goids.iter().copied().map(Goid).collect();
+        Reachability {
+            unreached: goids(unreached),
+            ran: goids(ran),
+            ..Reachability::default()
+        }
+    }
+
+    #[test]
+    fn it_hurries_until_a_proof_is_there_or_out_of_reach() {
+        let mut suspense = Suspense::default();
+        suspense.found(&search(&[], &[7]));
+        assert!(!suspense.goes_on(), "nobody is stuck");
+        suspense.found(&search(&[5], &[7]));
+        suspense.found(&search(&[5], &[]));
+        assert!(suspense.goes_on(), "one clean search proves nothing");
+        suspense.found(&search(&[5], &[]));
+        assert!(!suspense.goes_on(), "two do");
+        for _ in 0..HURRIED {
+            suspense.found(&search(&[5, 6], &[7]));
+        }
+        assert!(!suspense.goes_on(), "it does not go on for ever");
+        suspense.found(&search(&[6], &[7]));
+        assert!(suspense.goes_on(), "others are stuck now");
     }
 }
