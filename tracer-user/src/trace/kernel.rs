@@ -142,6 +142,7 @@ pub(crate) struct Kernel {
 /// The probes of one target; dropping it removes them.
 pub(crate) struct Attachment {
     slot: u32,
+    config: TargetConfig,
     probes: usize,
     links: Links,
 }
@@ -260,13 +261,13 @@ impl Kernel {
         };
         Ok(Attachment {
             slot,
+            config,
             probes: probes.len(),
             links,
         })
     }
 
-    /// Writes the configuration of the target in `slot`. With [`TargetConfig::UNUSED`] its probes count
-    /// their hits and write no record.
+    /// Writes the configuration of the target in `slot`; see [`silent`].
     ///
     /// # Errors
     /// The map cannot be written.
@@ -284,7 +285,7 @@ impl Kernel {
     /// Removing takes the kernel a while, one after the other, so without the first step what one
     /// probe says would miss its counterpart of another one.
     pub(crate) fn detach(&mut self, attachment: Attachment) -> usize {
-        if let Err(error) = self.configure(attachment.slot, TargetConfig::UNUSED) {
+        if let Err(error) = self.configure(attachment.slot, silent(attachment.config)) {
             tracing::warn!("the probes go on until they are removed: {error}");
         }
         attachment.links.remove();
@@ -324,6 +325,12 @@ impl Kernel {
         }
         Ok(hits)
     }
+}
+
+/// The same configuration for a slot not in use: its probes count their hits and write no record. The
+/// offsets stay, since a probe that is being hit may have seen the slot in use already.
+pub(crate) const fn silent(config: TargetConfig) -> TargetConfig {
+    TargetConfig { tgid: 0, ..config }
 }
 
 /// The reading end of the ring buffer.

@@ -10,7 +10,7 @@ use tracer_golang::binary::{GoBinary, HookSite, SiteError};
 use tracer_golang::process::WaitDecoder;
 use tracer_model::world::World;
 
-use super::kernel::{Attachment, Kernel, KernelError, Probe};
+use super::kernel::{Attachment, Kernel, KernelError, Probe, silent};
 use crate::cli::Level;
 use crate::failure::Failure;
 use crate::target::Target;
@@ -205,6 +205,6 @@ impl Placing {
             .filter(|probe| hooks.contains(&probe.hook))
             .copied()
             .collect();
-        kernel.attach(SLOT, TargetConfig::UNUSED, &self.file, self.pid, &probes)
+        kernel.attach(SLOT, silent(self.config), &self.file, self.pid, &probes)
     }
 }
