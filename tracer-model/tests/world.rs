@@ -548,6 +548,33 @@ fn other_probes_leave_nothing_certain_until_a_read() {
 }
 
 #[test]
+fn what_was_seen_before_other_probes_came_is_neither_fullest_nor_longest() {
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 send c1 3/4
+         11 g2 park recv:c2",
+    );
+    let shown = |world: &World| {
+        (
+            world.fullest_channels(1).len(),
+            world.longest_waits(1).len(),
+        )
+    };
+    assert_eq!(shown(&world), (1, 1));
+    world.retrace(Ktime(20), false);
+    assert_eq!(shown(&world), (0, 0));
+    run(
+        &mut world,
+        "snapshot 30..31
+         | 30 g1 running
+         | 30 g2 waiting recv:c2
+         | 30 c1 2/4",
+    );
+    assert_eq!(shown(&world), (1, 1));
+}
+
+#[test]
 fn without_parks_a_state_is_not_known_between_a_wake_up_and_a_read() {
     let check = |script: &str, state: &str| {
         let mut world = World::new().without_parks();

@@ -57,6 +57,8 @@ impl Default for Limits {
 pub struct World {
     limits: Limits,
     parks_seen: bool,
+    /// When the probes became others last.
+    retraced_at: Ktime,
     /// Side by side: a hash table of such large entries would waste a third of its room.
     goroutines: IndexMap<Goid, Entry, FxBuildHasher>,
     channels: FxHashMap<ChanAddr, Channel>,
@@ -98,6 +100,7 @@ impl World {
         World {
             limits,
             parks_seen: true,
+            retraced_at: Ktime(0),
             goroutines: IndexMap::default(),
             channels: FxHashMap::default(),
             next_chan: 0,
@@ -131,6 +134,7 @@ impl World {
     /// [`World::without_parks`]). To be told when every event of the probes before was applied.
     pub fn retrace(&mut self, at: Ktime, parks_seen: bool) {
         self.parks_seen = parks_seen;
+        self.retraced_at = at;
         self.now = self.now.max(at);
         self.totals.gaps += 1;
         self.lost_at = self.lost_at.max(Some(at));

@@ -118,6 +118,14 @@ impl World {
         self.channels.values().find(|channel| channel.id() == id)
     }
 
+    /// How many elements a channel buffers, as far as is known: what was seen before the probes became
+    /// others ([`World::retrace`]) counts no more, unless it is from the newest snapshot.
+    pub fn len_of(&self, channel: &Channel) -> Option<u64> {
+        let len = channel.len()?;
+        let read = self.complete_at.unwrap_or(self.retraced_at);
+        (len.stamp.at >= read.min(self.retraced_at)).then_some(len.value)
+    }
+
     /// All channels, in no order.
     pub fn channels(&self) -> impl ExactSizeIterator<Item = &Channel> {
         self.channels.values()
@@ -145,7 +153,7 @@ impl World {
             .channels()
             .filter_map(|channel| {
                 let cap = channel.cap().filter(|&cap| cap > 0)?;
-                let len = channel.len()?.value;
+                let len = self.len_of(channel)?;
                 Some(((u128::from(len) << 64) / u128::from(cap), len, channel))
             })
             .collect();
@@ -163,7 +171,7 @@ impl World {
     pub fn longest_waits(&self, k: usize) -> Vec<Goroutine<'_>> {
         let mut waiting: Vec<(Ktime, Goroutine<'_>)> = self
             .goroutines()
-            .filter(|goroutine| !goroutine.system())
+            .filter(|goroutine| !goroutine.system() && goroutine.unknown_since().is_none())
             .filter_map(|goroutine| {
                 let wait = goroutine.wait()?;
                 let stuck = wait.reason.kind().ends_only_by_goroutine();

@@ -195,6 +195,7 @@ impl Session {
         };
         let (inputs, pipeline_inputs) = mpsc::channel();
         let (pipeline_outputs, outputs) = tokio::sync::mpsc::unbounded_channel();
+        let (ask_observer, observer_asked) = mpsc::channel();
         let pipeline = Pipeline::new(
             &self.target,
             WaitDecoder::new(Arc::clone(&self.target.binary)),
@@ -207,6 +208,7 @@ impl Session {
             Wiring {
                 inputs: pipeline_inputs,
                 outputs: pipeline_outputs,
+                observer: ask_observer.clone(),
             },
         )?;
         let mut screen = Screen::new(self.args.format);
@@ -214,7 +216,6 @@ impl Session {
         let pipeline = thread::Builder::new()
             .name("gotrace-events".to_owned())
             .spawn(move || pipeline.run())?;
-        let (stop_observer, observer_stop) = mpsc::channel();
         let (to_pipeline, interval) = (inputs.clone(), self.args.interval);
         let options = ReadOptions {
             values: self.args.values,
@@ -225,12 +226,12 @@ impl Session {
             .name("gotrace-memory".to_owned())
             .spawn(move || {
                 if let Some(process) = process {
-                    observer::observe(process, &options, interval, &to_pipeline, &observer_stop);
+                    observer::observe(process, &options, interval, &to_pipeline, &observer_asked);
                 }
             })?;
         let shown = runtime.block_on(self.show(&mut screen, &inputs, outputs, symbols, clock));
         // Whatever happened to the screen, the probes are to go.
-        drop(stop_observer);
+        drop(ask_observer);
         // A closed channel means that the pipeline has ended already.
         let _ = inputs.send(Input::Stop(Ended::Interrupted));
         let joined = (pipeline.join(), observer.join());

@@ -61,13 +61,13 @@ pub(crate) enum Observation {
     Gone,
 }
 
-/// Reads until `stop` is closed or the target ends.
+/// Reads until `asked` is closed or the target ends; sooner than the interval says when asked to.
 pub(crate) fn observe(
     mut process: GoProcess,
     options: &ReadOptions,
     interval: Duration,
     inputs: &Sender<Input>,
-    stop: &Receiver<()>,
+    asked: &Receiver<()>,
 ) {
     let mut next_mark = Instant::now();
     let mut rounds = 0u32;
@@ -102,9 +102,14 @@ pub(crate) fn observe(
         // reads each time, or a reference that it moves then would never be seen.
         let jitter = (pause / 8).mul_f64(fastrand::f64());
         let pause = pause.saturating_sub(took).max(took * SNAPSHOT_PAUSE) + jitter;
-        match stop.recv_timeout(pause) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        let now = Instant::now();
+        let mut next = now + pause;
+        loop {
+            match asked.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(()) => next = next.min(now + took * SNAPSHOT_PAUSE),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
     }
 }

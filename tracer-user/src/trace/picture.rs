@@ -51,8 +51,8 @@ pub(super) fn summary(
         fullest: world
             .fullest_channels(TOP)
             .into_iter()
-            .filter(|channel| channel.len().is_some_and(|len| len.value > 0))
-            .map(|channel| channel_entry(channel, queues.get(channel.addr()), symbols))
+            .filter(|channel| world.len_of(channel).is_some_and(|len| len > 0))
+            .map(|channel| channel_entry(world, channel, queues.get(channel.addr()), symbols))
             .collect(),
         longest_waits: world
             .longest_waits(TOP)
@@ -157,7 +157,7 @@ pub(super) fn channels(world: &World, symbols: &dyn Symbolizer) -> Vec<run::Chan
     let queues = world.queues();
     let mut list: Vec<run::Channel> = world
         .channels()
-        .map(|channel| channel_entry(channel, queues.get(channel.addr()), symbols))
+        .map(|channel| channel_entry(world, channel, queues.get(channel.addr()), symbols))
         .collect();
     list.sort_unstable_by_key(|channel| channel.id);
     list
@@ -289,6 +289,7 @@ fn census(world: &World) -> Goroutines {
 }
 
 fn channel_entry(
+    world: &World,
     channel: &Channel,
     queue: Option<&Queue<'_>>,
     symbols: &dyn Symbolizer,
@@ -302,7 +303,7 @@ fn channel_entry(
         id: channel.id().0,
         address: channel.addr().to_string(),
         elem_type: channel.elem_type().unwrap_or_default().to_owned(),
-        len: channel.len().map(|len| len.value),
+        len: world.len_of(channel),
         cap: channel.cap(),
         closed: channel.closed().is_some(),
         made_at: made.and_then(|made| Site::of(made.site?, symbols)),

@@ -2,7 +2,7 @@
 //! the observer read, and says what came of it.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -201,6 +201,7 @@ pub(crate) struct Pipeline {
     interval: Duration,
     inputs: Receiver<Input>,
     outputs: UnboundedSender<Output>,
+    observer: Sender<()>,
     source: Option<Source>,
     governed: Option<Governed>,
     intake: Intake,
@@ -217,6 +218,8 @@ pub(crate) struct Pipeline {
 pub(crate) struct Wiring {
     pub(crate) inputs: Receiver<Input>,
     pub(crate) outputs: UnboundedSender<Output>,
+    /// Asks the observer for a read of memory.
+    pub(crate) observer: Sender<()>,
 }
 
 impl Pipeline {
@@ -258,6 +261,7 @@ impl Pipeline {
             interval,
             inputs: wiring.inputs,
             outputs: wiring.outputs,
+            observer: wiring.observer,
             source,
             governed,
             intake: Intake {
@@ -288,13 +292,13 @@ impl Pipeline {
         let ended = loop {
             let exited = self.wait();
             self.drain();
-            self.govern();
             if let Some(ended) = self.take_inputs() {
                 break ended;
             }
             if exited {
                 break Ended::TargetExited;
             }
+            self.govern();
             // The first read of memory is shown at once: it is what people wait for.
             if Instant::now() >= next_summary || (first_picture && self.last_memory.is_some()) {
                 first_picture = false;
@@ -423,6 +427,11 @@ impl Pipeline {
             return;
         }
         governed.changed(decision.plan, source);
+        // What is known so far is not certain until memory is read; in a window it is read at its end.
+        if decision.change.is_some() || hooks.is_empty() {
+            // The observer may have ended with the target.
+            let _ = self.observer.send(());
+        }
         if let Some(change) = decision.change {
             let output = Output::Governor {
                 time: self.clock.rfc3339(ktime_now()),
