@@ -15,6 +15,8 @@ enum Part {
     Events,
     /// What tracing costs a saturated service, beside bpftrace and the runtime's own tracer.
     Service,
+    /// The search of a large heap for what can never run again.
+    Search,
     /// Looks at all goroutines, beside what people use today.
     Looks,
 }
@@ -77,6 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bench = bench.arg("--only").arg(match part {
             Part::Events => "events",
             Part::Service => "service",
+            Part::Search => "search",
             Part::Looks => "looks",
         });
     } else if !options.no_write {

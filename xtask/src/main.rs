@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod chaos;
+mod corpus;
 mod cross;
 mod debian;
 mod demo;
@@ -54,6 +55,8 @@ enum Task {
     Chaos(chaos::Options),
     /// Compare a report of millions of operations with the program's own books (as root).
     Soak(soak::Options),
+    /// Judge known bugs, and what only looks like one, with gotrace (as root).
+    Corpus(corpus::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -98,6 +101,7 @@ fn run(task: Task) -> Result<()> {
         Task::Matrix(options) => matrix::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::Corpus(options) => corpus::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),

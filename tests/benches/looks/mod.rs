@@ -3,7 +3,7 @@
 
 mod delve;
 mod measure;
-mod search;
+pub(crate) mod search;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -36,7 +36,6 @@ pub(crate) fn measure(runs: usize, dlv: Option<&Path>, add: &mut dyn FnMut(Strin
     add(speed(runs, delve));
     add(stalls(runs, delve));
     add(memory(runs));
-    add(search::section(runs));
     add(first_output(runs, delve));
 }
 
