@@ -12,6 +12,7 @@ use std::{env, thread};
 pub mod chaos;
 pub mod gotrace;
 pub mod http;
+pub mod json;
 mod lines;
 pub mod profile;
 pub mod target;

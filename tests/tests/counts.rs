@@ -3,16 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use integration_tests::json::number;
 use integration_tests::{Gotrace, Target, require_root};
 use rustix::process::Signal;
 use serde_json::Value;
-
-#[track_caller]
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 #[test]
 fn every_count_is_exact() {

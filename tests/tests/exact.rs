@@ -5,18 +5,12 @@
 use std::collections::BTreeMap;
 use std::env;
 
+use integration_tests::json::number;
 use integration_tests::{Gotrace, Target, require_root};
 use serde_json::Value;
 
 /// How many operations the long test makes; `cargo xtask soak` sets it.
 const OPERATIONS: &str = "GOTRACE_OPERATIONS";
-
-#[track_caller]
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
 
 /// Records that the kernel side wanted to write: one for each hit, since no select of the program has
 /// more cases than one record carries.

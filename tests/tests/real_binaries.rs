@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use integration_tests::json::{list, number};
 use integration_tests::target::real;
 use integration_tests::text::assert_no_probe;
 use integration_tests::{Gotrace, eventually, http, profile, require_root};
@@ -195,18 +196,6 @@ impl Drop for Program {
             eprintln!("the program said: {}", self.output());
         }
     }
-}
-
-#[track_caller]
-fn number(value: &Value) -> u64 {
-    value
-        .as_u64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
-#[track_caller]
-fn list<'a>(object: &'a Value, field: &str) -> &'a [Value] {
-    object[field].as_array().expect("a list")
 }
 
 /// What does not agree between a look and the profiles before and after.

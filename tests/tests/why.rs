@@ -1,6 +1,7 @@
 //! `gotrace why` and `gotrace leaks`: the explanation of one goroutine, where goroutines are stuck, and
 //! the exit codes that a build server goes by. The truth is what the traced program says of itself.
 
+use integration_tests::json::list;
 use integration_tests::target::fixture;
 use integration_tests::{Finished, Gotrace, Target, require_root};
 use serde_json::Value;
@@ -18,13 +19,6 @@ fn explain(pid: &str, goid: u64, format: &str) -> Finished {
     let finished = Gotrace::run(&["why", &goid.to_string(), "--pid", pid, "--format", format]);
     assert_eq!(finished.stderr, "", "{finished:#?}");
     finished
-}
-
-#[track_caller]
-fn list<'a>(value: &'a Value, field: &str) -> &'a Vec<Value> {
-    value[field]
-        .as_array()
-        .unwrap_or_else(|| panic!("no list {field} in {value:#}"))
 }
 
 fn numbers(value: &Value, field: &str) -> Vec<u64> {
@@ -70,13 +64,13 @@ fn a_cycle_of_channels_is_explained_link_by_link() {
         assert_eq!(entry["site"]["function"], function, "{entry:#}");
         assert_eq!(entry["site"]["line"], line, "{entry:#}");
         assert_eq!(entry["created_by"], 1, "{entry:#}");
-        let [on] = list(entry, "waits_on").as_slice() else {
+        let [on] = list(entry, "waits_on") else {
             panic!("a receive waits on one channel: {entry:#}");
         };
         assert_eq!(on["channel"]["type"], "string", "{on:#}");
         assert_eq!(on["channel"]["cap"], 0, "{on:#}");
         // The one who could end it, with the place where it holds the channel.
-        let [holder] = list(on, "held_by").as_slice() else {
+        let [holder] = list(on, "held_by") else {
             panic!("one goroutine holds the channel: {on:#}");
         };
         assert_eq!(holder["goid"], next, "{holder:#}");

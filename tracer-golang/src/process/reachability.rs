@@ -205,8 +205,7 @@ impl<M: TargetMemory> Pass<'_, M> {
                 mark.force(object);
             }
             self.exclude(&mut mark, &live)?;
-            let headers: FxHashMap<u64, Header> =
-                live.iter().map(|live| (live.gaddr, live.header)).collect();
+            let headers = by_address(&live);
             let before = candidates.len();
             candidates.retain(|candidate| {
                 let later = headers.get(&candidate.gaddr);
@@ -225,8 +224,7 @@ impl<M: TargetMemory> Pass<'_, M> {
     /// The user goroutines that ran since their headers were read first, or may have, and of each
     /// whether its stack was read at rest.
     fn ran(&mut self, first: &[Live]) -> Result<Vec<(Goid, bool)>, ProcessError> {
-        let before: FxHashMap<u64, Header> =
-            first.iter().map(|live| (live.gaddr, live.header)).collect();
+        let before = by_address(first);
         let mut ran = Vec::new();
         for Live { gaddr, header } in self.headers()? {
             let before = before.get(&gaddr);
@@ -270,8 +268,7 @@ impl<M: TargetMemory> Pass<'_, M> {
         live: &[Live],
         heap: &Heap,
     ) -> Result<Vec<Candidate>, ProcessError> {
-        let headers: FxHashMap<u64, Header> =
-            live.iter().map(|live| (live.gaddr, live.header)).collect();
+        let headers = by_address(live);
         let mut waiting: Vec<(&Goroutine, Header, FxHashSet<u64>)> = Vec::new();
         for goroutine in &snapshot.goroutines {
             let Some(wait) = &goroutine.wait else {
@@ -634,6 +631,10 @@ impl<M: TargetMemory> Pass<'_, M> {
             self.errors.push(problem);
         }
     }
+}
+
+fn by_address(all: &[Live]) -> FxHashMap<u64, Header> {
+    all.iter().map(|live| (live.gaddr, live.header)).collect()
 }
 
 /// Those that are not dead.

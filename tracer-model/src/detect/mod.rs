@@ -59,11 +59,11 @@ use text::Words;
 /// The main goroutine's id.
 const MAIN: Goid = Goid(1);
 /// Clean passes that make a proof.
-const CLEAN_PROOF: u32 = 2;
+pub const CLEAN_PROOF: u32 = 2;
 /// Calm passes that make a proof. A reference that moves all the time among n places, each of which is
 /// looked at once, is missed by one pass with a probability of (1 - 1/n)^n at most, below 1/e; by all of
 /// these with one of two in a thousand million.
-const CALM_PROOF: u32 = 20;
+pub const CALM_PROOF: u32 = 20;
 /// Passes of any kind that make a wait worth a word.
 const HEARSAY: u32 = 4;
 /// How many references of each link the evidence names.

@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use tracer_golang::process::ReadOptions;
-use tracer_model::detect::{Detector, Finding, Verdict as Sureness, Waiting};
+use tracer_model::detect::{
+    CALM_PROOF, CLEAN_PROOF, Detector, Finding, Verdict as Sureness, Waiting,
+};
 use tracer_model::snapshot::Snapshot;
 
 use super::Verdict;
@@ -16,10 +18,10 @@ use crate::document::{self, SnapshotInfo, leaks};
 use crate::failure::Failure;
 use crate::text;
 
-/// How many agreeing passes a proof needs (see `tracer_model::detect`).
-const PASSES: usize = 2;
-/// How many are made at most, if goroutines that run keep these from being proof.
-const MAX_PASSES: usize = 30;
+/// How many passes are made at least.
+const PASSES: usize = CLEAN_PROOF as usize;
+/// How many at most, if goroutines that run keep these from being proof: some may be caught running.
+const MAX_PASSES: usize = CALM_PROOF as usize + 10;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tracer_golang::process::{GoProcess, ProcessError, ReadOptions, ktime_now};
+use tracer_model::detect::{CALM_PROOF, CLEAN_PROOF};
 use tracer_model::ids::Goid;
 use tracer_model::snapshot::{Reachability, Snapshot};
 
@@ -19,7 +20,7 @@ const MARK_PAUSE: u32 = 20;
 const HURRY: Duration = Duration::from_millis(100);
 /// How many searches may follow each other so quickly while the same goroutines are found stuck: as many
 /// as a proof can take, and some more.
-const HURRIED: u32 = 40;
+const HURRIED: u32 = 2 * CALM_PROOF;
 
 /// Whether another search would soon make a verdict surer.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl Suspense {
     }
 
     fn goes_on(&self) -> bool {
-        !self.unreached.is_empty() && self.clean < 2 && self.searches < HURRIED
+        !self.unreached.is_empty() && self.clean < CLEAN_PROOF && self.searches < HURRIED
     }
 }
 
