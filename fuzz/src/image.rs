@@ -18,7 +18,7 @@ pub const VERSION: &str = "go1.27.3";
 pub const BSS: u64 = 0x4_0000;
 
 /// Functions of the program, in the order of their addresses.
-pub const FUNCTIONS: [&str; 23] = [
+pub const FUNCTIONS: [&str; 25] = [
     "runtime.goexit",
     "runtime.chansend",
     "runtime.chanrecv",
@@ -42,6 +42,8 @@ pub const FUNCTIONS: [&str; 23] = [
     "runtime.execute",
     "runtime.send",
     "runtime.recv",
+    "runtime.reentersyscall",
+    "runtime.exitsyscall",
 ];
 
 /// Wait reasons of the program: some that the model knows.
@@ -275,7 +277,7 @@ fn code(
             0xe5,
         ]),
     }
-    if FUNCTIONS[index] == "runtime.makechan" {
+    if ["runtime.makechan", "runtime.selectgo"].contains(&FUNCTIONS[index]) {
         // je to what follows: its last branch.
         code.extend([0x74, 0x00]);
     }

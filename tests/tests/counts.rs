@@ -10,13 +10,13 @@ use serde_json::Value;
 
 #[test]
 fn every_count_is_exact() {
-    check_every_count(&["--level", "full"]);
+    check_every_count(&["--level", "full", "--ring", "64"]);
 }
 
 /// As on a kernel that cannot have all probes in one link.
 #[test]
 fn every_count_is_exact_with_a_link_for_each_probe() {
-    check_every_count(&["--level", "full", "--single-links"]);
+    check_every_count(&["--level", "full", "--ring", "64", "--single-links"]);
 }
 
 #[track_caller]
@@ -40,11 +40,12 @@ fn check_every_count(arguments: &[&str]) {
         "made",
         "direct_sends",
         "direct_receives",
+        "selected",
+        "defaulted",
     ] {
         assert_eq!(totals[kind], truth[kind], "{kind} of {totals:#}");
     }
-    // All other selects went through a buffer.
-    assert_eq!(totals["selected"], truth["parks"]["select"], "{totals:#}");
+    check_messages(&report, &truth);
     // Reasons that the program does not count are those of the runtime's own goroutines.
     for (reason, parks) in truth["parks"].as_object().expect("parks by reason") {
         assert_eq!(totals["parks"][reason], *parks, "{reason} of {totals:#}");
@@ -77,19 +78,14 @@ fn check_every_count(arguments: &[&str]) {
             "parks_receive",
             "direct_sends",
             "direct_receives",
+            "selected_sends",
+            "selected_receives",
         ] {
             assert_eq!(
                 seen[count], channel[count],
                 "{count} of {channel:#}: {seen:#}"
             );
         }
-        // What met a goroutine in a select made the case of the other side its end.
-        let met = |kind: &str| match channel["name"].as_str() {
-            Some("selected") => number(&channel[kind]),
-            _ => 0,
-        };
-        assert_eq!(seen["selected_receives"], met("direct_sends"), "{seen:#}");
-        assert_eq!(seen["selected_sends"], met("direct_receives"), "{seen:#}");
         // A select does not say how large its channels are, so it may not be known.
         if !seen["cap"].is_null() || number(&channel["sends"]) > 0 {
             assert_eq!(seen["cap"], channel["cap"], "{channel:#}: {seen:#}");
@@ -116,6 +112,52 @@ fn check_every_count(arguments: &[&str]) {
         operations,
         number(&truth["sends"]) + number(&truth["receives"])
     );
+}
+
+/// Every value was followed from its sender to its receiver, and every attempt in vain is known as such.
+#[track_caller]
+fn check_messages(report: &Value, truth: &Value) {
+    let messages = &report["flow"]["messages"];
+    for (kind, told) in [
+        ("delivered", &truth["messages"]),
+        ("failed_sends", &truth["failed_sends"]),
+        ("failed_receives", &truth["failed_receives"]),
+        ("unknown", &Value::from(0)),
+        ("stale", &Value::from(0)),
+    ] {
+        assert_eq!(&messages[kind], told, "{kind} of {messages:#}");
+    }
+    // Whatever did not fail, park, or meet somebody went through the buffer.
+    for (kind, all, direct, reason, failed) in [
+        (
+            "buffered_sends",
+            "sends",
+            "direct_sends",
+            "chan send",
+            "failed_sends",
+        ),
+        (
+            "buffered_receives",
+            "receives",
+            "direct_receives",
+            "chan receive",
+            "failed_receives",
+        ),
+    ] {
+        let handed: u64 = truth["channels"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|channel| channel["name"] != "selected" || number(&channel[all]) > 0)
+            .map(|channel| number(&channel[direct]))
+            .sum();
+        let others = handed + number(&truth["parks"][reason]) + number(&truth[failed]);
+        assert_eq!(
+            number(&messages[kind]),
+            number(&truth[all]) - others,
+            "{kind} of {messages:#}"
+        );
+    }
 }
 
 /// The one object of a list whose field has the value.

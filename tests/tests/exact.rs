@@ -108,6 +108,11 @@ fn exact_to_the_last_event_while_stacks_move_and_the_collector_runs() {
         assert_eq!(totals[kind], truth[kind], "{kind} of {totals:#}");
     }
 
+    // Every value was followed from its sender to its receiver.
+    let messages = &report["flow"]["messages"];
+    assert_eq!(messages["delivered"], truth["received"], "{messages:#}");
+    assert_eq!(messages["unknown"], 0, "{messages:#}");
+
     // Whoever parked for another goroutine was woken, but for those that are left.
     let mut left: BTreeMap<&str, u64> = BTreeMap::new();
     for goroutine in truth["goroutines"].as_array().expect("a list") {

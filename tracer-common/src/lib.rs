@@ -61,10 +61,18 @@ pub enum Hook {
     DirectSend = 10,
     /// A receiver takes the turn of a goroutine that waits to send.
     DirectRecv = 11,
+    /// A select with two or more cases has ended with one of them.
+    SelectEnd = 12,
+    /// A goroutine is about to wait for a semaphore: that of a mutex, a wait group and the like.
+    SemAcquire = 13,
+    /// A goroutine enters a system call.
+    SyscallEnter = 14,
+    /// A goroutine comes out of a system call.
+    SyscallExit = 15,
 }
 
 /// Number of [`Hook`]s.
-pub const HOOK_COUNT: usize = 12;
+pub const HOOK_COUNT: usize = 16;
 
 impl Hook {
     /// All hooks, in the order of their ids.
@@ -81,6 +89,10 @@ impl Hook {
         Hook::Run,
         Hook::DirectSend,
         Hook::DirectRecv,
+        Hook::SelectEnd,
+        Hook::SemAcquire,
+        Hook::SyscallEnter,
+        Hook::SyscallExit,
     ];
 
     /// The hook with this wire value.
@@ -99,6 +111,10 @@ impl Hook {
             9 => Hook::Run,
             10 => Hook::DirectSend,
             11 => Hook::DirectRecv,
+            12 => Hook::SelectEnd,
+            13 => Hook::SemAcquire,
+            14 => Hook::SyscallEnter,
+            15 => Hook::SyscallExit,
             _ => return None,
         })
     }
@@ -118,6 +134,10 @@ impl Hook {
             Hook::Run => "goroutine_run",
             Hook::DirectSend => "direct_send",
             Hook::DirectRecv => "direct_recv",
+            Hook::SelectEnd => "select_end",
+            Hook::SemAcquire => "sem_acquire",
+            Hook::SyscallEnter => "syscall_enter",
+            Hook::SyscallExit => "syscall_exit",
         }
     }
 }
@@ -148,7 +168,7 @@ pub struct Cookie {
     /// What the frame pointer means at its site.
     pub frame: FrameState,
     /// Which argument register, from 0, holds the result of the function there; only
-    /// [`Hook::ChanMake`] asks.
+    /// [`Hook::ChanMake`] and [`Hook::SelectEnd`] ask.
     pub result: u8,
 }
 
@@ -253,16 +273,25 @@ pub enum Kind {
     Ready = 7,
     /// [`CreateRecord`].
     Create = 8,
-    /// [`ExitRecord`].
+    /// [`PlainRecord`].
     Exit = 9,
     /// [`MakeRecord`].
     ChanMake = 10,
-    /// [`RunRecord`].
+    /// [`PlainRecord`].
     Run = 11,
     /// [`DirectRecord`]: the acting goroutine sends.
     DirectSend = 12,
     /// [`DirectRecord`]: the acting goroutine receives.
     DirectRecv = 13,
+    /// [`PlainRecord`]; `aux` is the index of the case as the runtime counts them (sends first), as an
+    /// `i32`: below 0 is the default case.
+    SelectEnd = 14,
+    /// [`SemRecord`].
+    SemAcquire = 15,
+    /// [`PlainRecord`].
+    SyscallEnter = 16,
+    /// [`PlainRecord`].
+    SyscallExit = 17,
 }
 
 impl Kind {
@@ -282,6 +311,10 @@ impl Kind {
             11 => Kind::Run,
             12 => Kind::DirectSend,
             13 => Kind::DirectRecv,
+            14 => Kind::SelectEnd,
+            15 => Kind::SemAcquire,
+            16 => Kind::SyscallEnter,
+            17 => Kind::SyscallExit,
             _ => return None,
         })
     }
@@ -295,9 +328,11 @@ impl Kind {
             Kind::Park => size_of::<ParkRecord>(),
             Kind::Ready => size_of::<ReadyRecord>(),
             Kind::Create => size_of::<CreateRecord>(),
-            Kind::Exit => size_of::<ExitRecord>(),
+            Kind::Exit | Kind::Run | Kind::SelectEnd | Kind::SyscallEnter | Kind::SyscallExit => {
+                size_of::<PlainRecord>()
+            }
             Kind::ChanMake => size_of::<MakeRecord>(),
-            Kind::Run => size_of::<RunRecord>(),
+            Kind::SemAcquire => size_of::<SemRecord>(),
             Kind::DirectSend | Kind::DirectRecv => size_of::<DirectRecord>(),
         }
     }
@@ -330,7 +365,7 @@ pub struct Header {
     pub slot: u32,
     /// By kind: wait reason index of [`ParkRecord`] and [`ReadyRecord`]; `nsends | nrecvs << 16` of
     /// [`SelectRecord`]; index of the first case of [`SelectMoreRecord`]; whether the other one of
-    /// [`DirectRecord`] selects.
+    /// [`DirectRecord`] selects; index of the case of [`Kind::SelectEnd`].
     pub aux: u32,
 }
 
@@ -417,12 +452,24 @@ pub struct CreateRecord {
     pub gopc: u64,
 }
 
-/// The acting goroutine exits.
+/// What the acting goroutine does needs no more to be said: it exits, starts to run on a thread,
+/// enters or leaves a system call, has left a select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct ExitRecord {
+pub struct PlainRecord {
     /// The common part.
     pub header: Header,
+}
+
+/// The acting goroutine is about to wait for a semaphore: that of a lock, a wait group and the like.
+/// It may still get it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SemRecord {
+    /// The common part.
+    pub header: Header,
+    /// Address of the semaphore's word.
+    pub address: u64,
 }
 
 /// The acting goroutine made a channel, which nobody else knows yet.
@@ -435,14 +482,6 @@ pub struct MakeRecord {
     pub chan: u64,
     /// Return address in the code that made it, 0 if not known.
     pub pc: u64,
-}
-
-/// The acting goroutine starts to run on a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
-pub struct RunRecord {
-    /// The common part.
-    pub header: Header,
 }
 
 /// The acting goroutine's operation completes with a goroutine that waits on the other side.
@@ -465,9 +504,9 @@ const _: () = {
     assert!(size_of::<ParkRecord>() == 40);
     assert!(size_of::<ReadyRecord>() == 48);
     assert!(size_of::<CreateRecord>() == 64);
-    assert!(size_of::<ExitRecord>() == 32);
+    assert!(size_of::<PlainRecord>() == 32);
+    assert!(size_of::<SemRecord>() == 40);
     assert!(size_of::<MakeRecord>() == 48);
-    assert!(size_of::<RunRecord>() == 32);
     assert!(size_of::<DirectRecord>() == 48);
     assert!(size_of::<TargetConfig>() == 64);
     assert!(size_of::<CpuCounters>() == 16 + 8 * HOOK_COUNT);

@@ -1,6 +1,6 @@
-//! A goroutine is created, starts to run, exits.
+//! A goroutine is created, starts to run, enters and leaves a system call, exits.
 
-use tracer_common::{CreateRecord, ExitRecord, Kind, RunRecord};
+use tracer_common::{CreateRecord, Kind, PlainRecord};
 
 use crate::{hit::Hit, memory::Memory, ring::Event};
 
@@ -39,34 +39,39 @@ pub fn goroutine_create(hit: Hit<'_>) {
 /// will run no more.
 #[inline(always)]
 pub fn goroutine_exit(hit: Hit<'_>) {
-    let Hit {
-        target, registers, ..
-    } = hit;
-    let mut memory = Memory::new();
-    let goid = target.goid(&mut memory, registers.arg0());
-    let event = Event {
-        kind: Kind::Exit,
-        goid,
-        flags: memory.flags(Kind::Exit),
-        aux: 0,
-    };
-    hit.emit(event, |header| ExitRecord { header });
+    plain(hit, Kind::Exit, hit.registers.arg0());
 }
 
 /// `runtime.execute(gp *g, inheritTime bool)`, on the g0 of the thread that `gp` will run on, at
 /// once. A coroutine that another one switches to (`iter.Pull`) does not come by here.
 #[inline(always)]
 pub fn goroutine_run(hit: Hit<'_>) {
-    let Hit {
-        target, registers, ..
-    } = hit;
+    plain(hit, Kind::Run, hit.registers.arg0());
+}
+
+/// `runtime.reentersyscall`, on the goroutine that is about to enter the kernel, or C.
+#[inline(always)]
+pub fn syscall_enter(hit: Hit<'_>) {
+    plain(hit, Kind::SyscallEnter, hit.registers.g());
+}
+
+/// `runtime.exitsyscall()`, on the goroutine that came back. It may have to wait for a P before it
+/// runs on: then [`goroutine_run`] follows.
+#[inline(always)]
+pub fn syscall_exit(hit: Hit<'_>) {
+    plain(hit, Kind::SyscallExit, hit.registers.g());
+}
+
+/// Emits a [`PlainRecord`] of the goroutine whose g is at this address.
+#[inline(always)]
+fn plain(hit: Hit<'_>, kind: Kind, g: u64) {
     let mut memory = Memory::new();
-    let goid = target.goid(&mut memory, registers.arg0());
+    let goid = hit.target.goid(&mut memory, g);
     let event = Event {
-        kind: Kind::Run,
+        kind,
         goid,
-        flags: memory.flags(Kind::Run),
+        flags: memory.flags(kind),
         aux: 0,
     };
-    hit.emit(event, |header| RunRecord { header });
+    hit.emit(event, |header| PlainRecord { header });
 }

@@ -11,8 +11,8 @@
 //!
 //! - [`chan`]: a channel is made; send, receive and close; direct hand-offs
 //! - [`select`]: a select with two or more cases
-//! - [`park`]: a goroutine parks, a goroutine is made runnable
-//! - [`goroutine`]: a goroutine is created, starts to run, exits
+//! - [`park`]: a goroutine wants a semaphore, parks, is made runnable
+//! - [`goroutine`]: a goroutine is created, starts to run, enters and leaves a system call, exits
 //!
 //! # Diagnostics of the programs themselves
 //!
@@ -80,6 +80,10 @@ fn probe(ctx: ProbeContext) {
         Run => goroutine::goroutine_run,
         DirectSend => chan::direct_send,
         DirectRecv => chan::direct_recv,
+        SelectEnd => select::select_end,
+        SemAcquire => park::sem_acquire,
+        SyscallEnter => goroutine::syscall_enter,
+        SyscallExit => goroutine::syscall_exit,
     }
 }
 

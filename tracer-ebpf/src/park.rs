@@ -1,6 +1,6 @@
-//! A goroutine parks; a goroutine is made runnable.
+//! A goroutine wants a semaphore; a goroutine parks; a goroutine is made runnable.
 
-use tracer_common::{Kind, ParkRecord, ReadyRecord};
+use tracer_common::{Kind, ParkRecord, ReadyRecord, SemRecord};
 
 use crate::{hit::Hit, memory::Memory, registers::byte, ring::Event};
 
@@ -47,4 +47,24 @@ pub fn ready(hit: Hit<'_>) {
         woken,
         chan,
     });
+}
+
+/// `runtime.semacquire1(addr *uint32, lifo bool, profile semaProfileFlags, skipframes int, reason
+/// waitReason)`, on the goroutine that wants the semaphore. Only what may block comes by here: taking a
+/// free mutex is inlined into the code that takes it.
+#[inline(always)]
+pub fn sem_acquire(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.g());
+    let address = registers.arg0();
+    let event = Event {
+        kind: Kind::SemAcquire,
+        goid,
+        flags: memory.flags(Kind::SemAcquire),
+        aux: 0,
+    };
+    hit.emit(event, |header| SemRecord { header, address });
 }

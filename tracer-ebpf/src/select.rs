@@ -1,11 +1,11 @@
-//! A select with two or more cases, at its beginning.
+//! A select with two or more cases, at its beginning and its end.
 //!
 //! Selects with fewer cases do not get here: the compiler turns them into a plain operation, a
 //! non-blocking one, or an endless block.
 
 use tracer_common::{
-    FLAG_BLOCK, FLAG_TRUNCATED, Kind, SELECT_CASES, SELECT_MAX_CASES, SELECT_MORE_CASES,
-    SelectMoreRecord, SelectRecord,
+    FLAG_BLOCK, FLAG_TRUNCATED, Kind, PlainRecord, SELECT_CASES, SELECT_MAX_CASES,
+    SELECT_MORE_CASES, SelectMoreRecord, SelectRecord,
 };
 
 use crate::{hit::Hit, memory::Memory, registers::byte, ring::Event};
@@ -57,6 +57,24 @@ pub fn select(hit: Hit<'_>) {
         hit.emit(event, |header| SelectMoreRecord { header, chans });
         first += SELECT_MORE_CASES;
     }
+}
+
+/// A branch near the end of `runtime.selectgo`, on the selecting goroutine: the index of the case that
+/// it ends with is in a register that the cookie names; below 0 is the default case.
+#[inline(always)]
+pub fn select_end(hit: Hit<'_>) {
+    let Hit {
+        target, registers, ..
+    } = hit;
+    let mut memory = Memory::new();
+    let goid = target.goid(&mut memory, registers.g());
+    let event = Event {
+        kind: Kind::SelectEnd,
+        goid,
+        flags: memory.flags(Kind::SelectEnd),
+        aux: registers.argument(target.result) as u32,
+    };
+    hit.emit(event, |header| PlainRecord { header });
 }
 
 /// The channels of `N` cases from `first` on; 0 beyond the last of `count`.

@@ -228,10 +228,14 @@ fn sites_are_instructions_that_kernels_emulate() {
             let expected: &[&str] = match (binary.arch(), site.hook) {
                 (_, Hook::Create) => &["CALL runtime.runqput"],
                 (Arch::Amd64, Hook::ChanMake) => &["JE "],
+                (Arch::Amd64, Hook::SelectEnd) => &["JLE "],
                 (Arch::Amd64, _) => &["PUSHQ BP"],
                 (Arch::Arm64, _) => &[
                     "CBZ",
+                    "CBNZ",
                     "BHI",
+                    "BLE",
+                    "BNE",
                     "NOOP",
                     "NOP",
                     "ADRP",
@@ -243,13 +247,15 @@ fn sites_are_instructions_that_kernels_emulate() {
                 "{site:?}: {text}"
             );
             let frame = match (binary.arch(), site.hook) {
-                (_, Hook::Create | Hook::ChanMake) | (Arch::Arm64, _) => FrameState::Built,
+                (_, Hook::Create | Hook::ChanMake | Hook::SelectEnd) | (Arch::Arm64, _) => {
+                    FrameState::Built
+                }
                 (Arch::Amd64, _) => FrameState::AtPush,
             };
             assert_eq!(site.frame, frame, "{site:?}");
             assert_eq!(
                 site.result.is_some(),
-                site.hook == Hook::ChanMake,
+                matches!(site.hook, Hook::ChanMake | Hook::SelectEnd),
                 "{site:?}"
             );
             let at = site.file_offset.0 as usize;

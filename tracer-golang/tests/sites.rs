@@ -22,6 +22,10 @@ fn contract(hook: Hook) -> (&'static [&'static str], &'static [usize]) {
         Hook::DirectSend => (&["runtime.send"], &[0, 1]),
         Hook::DirectRecv => (&["runtime.recv"], &[0, 1]),
         Hook::Exit => (&["runtime.gdestroy", "runtime.goexit0"], &[0]),
+        Hook::SelectEnd => (&["runtime.selectgo"], &[]),
+        Hook::SemAcquire => (&["runtime.semacquire1"], &[0]),
+        Hook::SyscallEnter => (&["runtime.reentersyscall"], &[]),
+        Hook::SyscallExit => (&["runtime.exitsyscall"], &[]),
     }
 }
 
@@ -41,7 +45,7 @@ const fn g(arch: Arch) -> &'static str {
 }
 
 /// An instruction as `go tool objdump` prints it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Line {
     address: u64,
     bytes: Vec<u8>,
@@ -103,6 +107,11 @@ impl Line {
             .contains(&self.operation.as_str())
     }
 
+    /// Whether it loads g from where the thread keeps it.
+    fn sets_g(&self) -> bool {
+        self.operands.len() == 2 && self.operands[0].starts_with("FS:") && self.operands[1] == "R14"
+    }
+
     /// Registers that it writes. The destination comes last in Go's notation.
     fn writes(&self, arch: Arch) -> Vec<&str> {
         let operation = self.operation.as_str();
@@ -110,10 +119,21 @@ impl Line {
         if self.leaves(arch) || compares.iter().any(|prefix| operation.starts_with(prefix)) {
             return Vec::new();
         }
+        if self.sets_g() {
+            return Vec::new();
+        }
+        if (arch, operation) == (Arch::Amd64, "MULQ") {
+            return vec!["AX", "DX"];
+        }
+        // With a destination as any other.
+        let plain = arch == Arch::Arm64 && operation == "MUL";
         for odd in [
             "XCHG", "XADD", "CMPXCHG", "MUL", "DIV", "IDIV", "CPUID", "CAS",
         ] {
-            assert!(!operation.starts_with(odd), "teach this test {self:?}");
+            assert!(
+                plain || !operation.starts_with(odd),
+                "teach this test {self:?}"
+            );
         }
         let mut written = Vec::new();
         let moves_base = operation.ends_with(".W") || operation.ends_with(".P");
@@ -206,12 +226,13 @@ fn disassemble(go: &std::path::Path, file: &std::path::Path, sites: &[HookSite])
             (name, listing.lines().filter_map(Line::parse).collect())
         })
         .collect();
-    let mut listings: std::collections::HashMap<_, _> = listings.into_iter().collect();
+    let listings: std::collections::HashMap<_, _> = listings.into_iter().collect();
     sites
         .iter()
         .map(|site| {
             listings
-                .remove(site.function.as_str())
+                .get(site.function.as_str())
+                .cloned()
                 .unwrap_or_else(|| panic!("objdump does not know {}", site.function))
         })
         .collect()
@@ -249,7 +270,7 @@ fn check(arch: Arch, site: &HookSite, lines: &[Line]) {
     let end = lines.get(begin).map_or(0, |line| line.address - entry);
     assert_eq!(site.stack_check, if checks { end } else { 0 }, "{site:?}");
 
-    if site.hook == Hook::ChanMake {
+    if matches!(site.hook, Hook::ChanMake | Hook::SelectEnd) {
         check_at_result(arch, site, lines, at);
         return;
     }
@@ -344,16 +365,51 @@ fn check_at_result(arch: Arch, site: &HookSite, lines: &[Line], at: usize) {
     );
     let behind = reachable(followers(arch, lines, at), None);
     assert!(!behind[at], "{site:?} can run twice in one call");
-    let result = argument(arch, site.result.expect("it reads a result").into());
-    for line in (0..lines.len()).filter(|&line| behind[line] && !is_return(line)) {
-        let line = &lines[line];
-        let moved = line.operation.starts_with("MOV") && line.operands[0] == result;
-        let kept = !line.writes(arch).contains(&result.as_str());
-        let copied = moved && line.operands.last() == Some(&argument(arch, 0));
-        assert!(kept || copied, "{line:?} overwrites the result of {site:?}");
+    // Whoever writes g loads it next.
+    for (line, next) in lines[..at].iter().zip(&lines[1..]) {
         assert!(
-            !line.writes(arch).contains(&g(arch)),
+            !line.writes(arch).contains(&g(arch)) || next.sets_g(),
             "{line:?} overwrites g"
+        );
+    }
+
+    // Who has the result, on every way: registers and places in the frame, as the assembler names them.
+    let result = argument(arch, site.result.expect("it reads a result").into());
+    let mut open: Vec<(usize, Vec<String>)> = followers(arch, lines, at)
+        .into_iter()
+        .map(|line| (line, vec![result.clone()]))
+        .collect();
+    let mut seen = Vec::new();
+    while let Some((at, mut holders)) = open.pop() {
+        let line = &lines[at];
+        if is_return(at) {
+            assert!(
+                holders.contains(&argument(arch, 0)),
+                "{site:?} returns something else over {line:?}"
+            );
+        }
+        if seen.contains(&(at, holders.clone())) {
+            continue;
+        }
+        seen.push((at, holders.clone()));
+        if line.operation == "CALL" {
+            let keeps = line.operands[0].starts_with("runtime.gcWriteBarrier");
+            holders.retain(|holder| keeps || holder.contains("SP)"));
+        } else if !line.leaves(arch)
+            && let Some(to) = line.operands.last()
+        {
+            let whole = ["MOVQ", "MOVD"].contains(&line.operation.as_str());
+            let moved = whole && holders.contains(&line.operands[0]);
+            let written = line.writes(arch);
+            holders.retain(|holder| holder != to && !written.contains(&holder.as_str()));
+            if moved {
+                holders.push(to.clone());
+            }
+        }
+        open.extend(
+            followers(arch, lines, at)
+                .into_iter()
+                .map(|next| (next, holders.clone())),
         );
     }
 }

@@ -25,6 +25,15 @@ pub struct Fill {
     pub cap: u32,
 }
 
+/// Where a case of a select, as the runtime counts them, is among those that are not nil; `None` if it
+/// is nil itself, which ends no select.
+pub fn case_index(case: u32, nils: u32) -> Option<usize> {
+    let before = 1_u32.checked_shl(case).map_or(u32::MAX, |bit| bit - 1);
+    let is_nil = nils.checked_shr(case).is_some_and(|bits| bits & 1 == 1);
+    let left_out = (nils & before).count_ones();
+    (!is_nil).then(|| (case - left_out) as usize)
+}
+
 /// The kinds of events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
@@ -38,6 +47,8 @@ pub enum EventKind {
     SelectBegin {
         /// Its cases: sends first, then receives. Nil channels are left out.
         cases: Box<[WaitObject]>,
+        /// Which cases are left out, a bit each: the runtime counts them, as [`EventKind::SelectEnd`] does.
+        nils: u32,
         /// Whether it has no default case.
         blocking: bool,
         /// Whether there were more cases than the record could carry.
@@ -45,12 +56,29 @@ pub enum EventKind {
         /// Where.
         site: Option<Pc>,
     },
+    /// A select of the actor, with two or more cases, has ended.
+    SelectEnd {
+        /// With which case, as the runtime counts them: sends first, nil channels included. `None` is
+        /// the default case.
+        case: Option<u32>,
+    },
+    /// The actor is about to wait for a lock, a wait group or the like. It may still get it without
+    /// parking. What it takes without waiting makes no event.
+    Acquire {
+        /// What it wants.
+        object: WaitObject,
+    },
+    /// The actor enters a system call, or C.
+    SyscallEnter,
+    /// The actor comes out of a system call, or C. Before it runs on, it may have to wait for a
+    /// processor of the runtime: then a [`EventKind::Run`] follows.
+    SyscallExit,
     /// The actor is about to park. It may still not park: the runtime can refuse.
     Park {
         /// Why.
         reason: WaitReason,
         /// On what, if the event tells: a select's objects are those of its `SelectBegin`, a
-        /// semaphore's address is found in memory.
+        /// semaphore's address is that of its `Acquire`.
         object: Option<WaitObject>,
     },
     /// The actor made `woken` runnable.

@@ -69,6 +69,20 @@ impl WaitKind {
     }
 }
 
+impl WaitKind {
+    /// Whether it is for a lock or the like: what the runtime's semaphores and notify lists make.
+    pub const fn is_sync(self) -> bool {
+        matches!(
+            self,
+            WaitKind::Mutex
+                | WaitKind::RwMutex
+                | WaitKind::WaitGroup
+                | WaitKind::Cond
+                | WaitKind::Semaphore
+        )
+    }
+}
+
 macro_rules! wait_reasons {
     ($($variant:ident, $text:literal, $kind:ident;)*) => {
         /// The runtime's wait reason (`runtime.waitReason`), named by the text that the runtime
@@ -199,7 +213,7 @@ impl Direction {
 }
 
 /// One thing that can end a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum WaitObject {
     /// A channel and the side that the goroutine waits on.
     Chan {

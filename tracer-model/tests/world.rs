@@ -954,35 +954,37 @@ fn a_wait_is_seen_from_the_first_of_the_reads_that_agree() {
 #[test]
 fn which_case_ends_a_select() {
     for (script, selected) in [
-        // It meets who waits.
-        ("10 g1 select c1> c2<\n 11 g1 meet c2< g2", "c2<"),
-        // Another one was let run in between, or the collector stopped it.
+        ("10 g1 select c1> c2<\n 11 g1 selected 1", "c2<"),
+        ("10 g1 select c1> c2<\n 11 g1 selected default", "default"),
+        // Nil channels are counted, though they are no cases.
+        ("10 g1 select nil c1> nil c2<\n 11 g1 selected 3", "c2<"),
+        ("10 g1 select nil c1> nil c2<\n 11 g1 selected 1", "c1>"),
+        // It meets who waits, or is met, or another one was let run in between.
         (
-            "10 g1 select c1> c2<\n 11 g1 run\n 12 g1 meet c2< g2",
+            "10 g1 select c1> c2<\n 11 g1 meet c2< g2\n 12 g1 selected 1",
             "c2<",
         ),
         (
-            "10 g1 select c1> c2<\n 11 g3 ready g1 preempted\n 12 g1 run\n 13 g1 meet c2< g2",
-            "c2<",
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 meet c1< g1 select\n 21 g2 ready g1 select\n 22 g1 run\n 23 g1 selected 0",
+            "c1>",
+        ),
+        (
+            "10 g1 select c1> c2<\n 11 g3 ready g1 preempted\n 12 g1 run\n 13 g1 selected 0",
+            "c1>",
         ),
         // A snapshot found it gone before this was told.
         (
-            "10 g1 create g2\n 11 g2 select c1> c2<\n snapshot 30..40\n | 31 g1 running\n 20 g2 meet c2< g3",
+            "10 g1 create g2\n 11 g2 select c1> c2<\n snapshot 30..40\n | 31 g1 running\n 20 g2 selected 1",
             "c2<",
-        ),
-        // It is met.
-        (
-            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 meet c1< g1 select",
-            "c1>",
         ),
         // Whoever closes wakes receivers, and senders to panic.
         (
-            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c1\n 21 g2 ready g1 select",
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c1\n 21 g2 ready g1 select\n 22 g1 selected 0",
             "c1>",
         ),
         (
             "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c2\n 21 g2 ready g1 select",
-            "c2< panics",
+            " panics",
         ),
         (
             "10 g1 park send:c2\n 20 g2 close c2\n 21 g2 ready g1 send:c2",
@@ -990,20 +992,13 @@ fn which_case_ends_a_select() {
         ),
         // The close is over.
         (
-            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c1\n 21 g2 send c3\n 22 g2 ready g1 select",
+            "10 g1 select c1> c2<\n 11 g1 park select\n 20 g2 close c2\n 21 g2 send c3\n 22 g2 ready g1 select",
             "",
         ),
-        // A plain operation.
-        (
-            "10 g1 select c1> c2<\n 11 g1 send c3\n 12 g1 meet c3< g2",
-            "",
-        ),
-        // What was lost may have been its end.
-        ("10 g1 select c1> c2<\n 11 lost 3\n 12 g1 meet c2< g2", ""),
-        (
-            "10 g1 select c1> c2<\n 11 g1 park select\n 12 lost 3\n 20 g2 close c1\n 21 g2 ready g1 select",
-            "",
-        ),
+        // What was lost may have been the beginning of another one.
+        ("10 g1 select c1> c2<\n 11 lost 3\n 12 g1 selected 1", ""),
+        // Its beginning was not seen.
+        ("10 g1 send c3\n 12 g1 selected 1", ""),
     ] {
         let mut world = World::new();
         run(&mut world, script);
@@ -1017,11 +1012,118 @@ fn which_case_ends_a_select() {
             })
             .collect();
         said.sort();
+        if world.totals().defaulted > 0 {
+            said.push("default".to_owned());
+        }
         let panics = world.totals().panics.send_on_closed > 0;
         let said = said.join(" ") + if panics { " panics" } else { "" };
         assert_eq!(said, selected, "after:\n{script}");
         assert!(world.totals().selected <= 1, "after:\n{script}");
     }
+}
+
+#[test]
+fn a_lock_is_waited_for_by_its_address() {
+    check(
+        "10 g1 acquire s1
+         11 g1 park mutex",
+        "g1 waiting [sync.Mutex.Lock] s1 since 11",
+    );
+    // What it wanted before is not what it waits for now.
+    check(
+        "10 g1 acquire s1
+         11 g1 send c1
+         12 g1 park mutex",
+        "g1 waiting [sync.Mutex.Lock] since 12",
+    );
+    check(
+        "10 g1 acquire s1
+         11 lost 2
+         12 g1 park mutex",
+        "g1 waiting [sync.Mutex.Lock] since 12",
+    );
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 acquire s1
+         11 g1 park mutex
+         20 g2 acquire s1
+         21 g2 park mutex
+         41 g3 ready g1 mutex
+         42 g1 run
+         51 g1 ready g2 mutex
+         60 g2 acquire s2",
+    );
+    let top = world.locks().top(10);
+    let told: Vec<_> = top
+        .iter()
+        .map(|(_, lock)| {
+            (
+                lock.attempts,
+                lock.waits,
+                lock.blocked_nanos,
+                lock.longest_nanos,
+            )
+        })
+        .collect();
+    assert_eq!(told, [(2, 2, 60, 30), (1, 0, 0, 0)]);
+    assert_eq!(world.totals().acquires, 3);
+}
+
+#[test]
+fn a_system_call_is_a_state_and_takes_time() {
+    check("10 g1 enter", "g1 syscall since 10");
+    check(
+        "10 g1 enter
+         30 g1 leave",
+        "g1 running since 30",
+    );
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 enter
+         30 g1 leave
+         40 g1 enter
+         41 lost 1
+         50 g1 leave
+         60 g2 leave",
+    );
+    let totals = world.totals();
+    assert_eq!(
+        (totals.syscalls, totals.syscalls_timed, totals.syscall_nanos),
+        (2, 1, 20)
+    );
+    let counters = world.goroutine(Goid(1)).expect("it is there").counters();
+    assert_eq!((counters.syscalls, counters.syscall_nanos), (2, 20));
+}
+
+#[test]
+fn wakes_are_counted_by_the_functions_of_both() {
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 create g2
+         11 g2 park recv:c1
+         12 g1 ready g2 recv:c1
+         13 g2 park recv:c1
+         14 g1 ready g2 recv:c1
+         15 g2 park sleep
+         16 g0 ready g2 sleep",
+    );
+    let start = Some(Pc(0x400));
+    let top: Vec<_> = world
+        .wakes()
+        .top(10)
+        .into_iter()
+        .map(|(wake, count)| (wake.waker, wake.reason, wake.woken, count))
+        .collect();
+    assert_eq!(
+        top,
+        [
+            (None, WaitReason::ChanReceive, start, 2),
+            (None, WaitReason::Sleep, start, 1)
+        ]
+    );
 }
 
 #[test]

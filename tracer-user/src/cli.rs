@@ -142,7 +142,7 @@ impl RunArgs {
     pub(crate) fn ring_bytes(&self) -> u32 {
         let usual = match self.level {
             Level::Observe | Level::Wake | Level::Park => 4,
-            Level::Auto | Level::Full => 8,
+            Level::Auto | Level::Full | Level::Syscalls => 8,
         };
         match self.ring_kib {
             Some(kib) => kib << 10,
@@ -397,8 +397,10 @@ pub(crate) enum Level {
     Wake,
     /// Goroutines that block, are woken, created and exit
     Park,
-    /// Every channel operation and select as well
+    /// Every channel operation, select and wait for a lock as well
     Full,
+    /// System calls as well: where they take time
+    Syscalls,
 }
 
 impl Level {
@@ -409,6 +411,7 @@ impl Level {
             Level::Wake => "wake",
             Level::Park => "park",
             Level::Full => "full",
+            Level::Syscalls => "syscalls",
         }
     }
 }

@@ -38,6 +38,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("counts"),
     amd64("churn"),
     amd64("load"),
+    amd64("flow"),
     amd64("ledger"),
     amd64("many"),
     amd64("holders"),

@@ -34,6 +34,8 @@ type counted struct {
 	parksSend, parksReceive atomic.Uint64
 	// Operations, those of selects included, that met a goroutine parked on the other side.
 	directSends, directReceives atomic.Uint64
+	// Selects that the case of this channel ended.
+	selectedSends, selectedReceives atomic.Uint64
 }
 
 type channelTruth struct {
@@ -47,6 +49,9 @@ type channelTruth struct {
 	ParksReceive   uint64 `json:"parks_receive"`
 	DirectSends    uint64 `json:"direct_sends"`
 	DirectReceives uint64 `json:"direct_receives"`
+
+	SelectedSends    uint64 `json:"selected_sends"`
+	SelectedReceives uint64 `json:"selected_receives"`
 }
 
 type truth struct {
@@ -63,7 +68,13 @@ type truth struct {
 	MadeIn         string            `json:"made_in"`
 	DirectSends    uint64            `json:"direct_sends"`
 	DirectReceives uint64            `json:"direct_receives"`
-	Channels       []channelTruth    `json:"channels"`
+	Selected       uint64            `json:"selected"`
+	Defaulted      uint64            `json:"defaulted"`
+	// Values that came from a sender to a receiver, and non-blocking attempts in vain.
+	Messages       uint64         `json:"messages"`
+	FailedSends    uint64         `json:"failed_sends"`
+	FailedReceives uint64         `json:"failed_receives"`
+	Channels       []channelTruth `json:"channels"`
 }
 
 var (
@@ -76,8 +87,10 @@ var (
 	parksSelect              uint64
 	made                     uint64
 	others                   []any
-	wakeups                  uint64
-	watcher                  = program.NewWatcher(4 << 20)
+
+	messages, failedSends, failedReceives, defaulted atomic.Uint64
+	wakeups                                          uint64
+	watcher                                          = program.NewWatcher(4 << 20)
 )
 
 func newCounted(name string, capacity int) *counted {
@@ -183,6 +196,7 @@ func buffered() {
 				}
 				for ; burst > 0; burst-- {
 					c.receive()
+					messages.Add(1)
 				}
 			}
 		})
@@ -205,7 +219,10 @@ func shared() {
 		join()
 	}
 	both(func() { c.send(1) })
-	both(func() { c.receive() })
+	both(func() {
+		c.receive()
+		messages.Add(1)
+	})
 	c.close()
 }
 
@@ -219,13 +236,16 @@ func nonBlocking() {
 			select {
 			case c.values <- i:
 			default:
+				failedSends.Add(1)
 			}
 		}
 		for attempt := 0; attempt < 2; attempt++ {
 			c.receives.Add(1)
 			select {
 			case <-c.values:
+				messages.Add(1)
 			default:
+				failedReceives.Add(1)
 			}
 		}
 	}
@@ -245,6 +265,7 @@ func parkedReceivers() {
 			c.parksReceive.Add(1)
 			c.directSends.Add(1)
 			wakeups++
+			messages.Add(1)
 			c.send(round)
 		}
 	}
@@ -280,6 +301,7 @@ func parkedSenders() {
 			c.parksSend.Add(1)
 			c.directReceives.Add(1)
 			wakeups++
+			messages.Add(1)
 			c.receive()
 		}
 	}
@@ -300,16 +322,20 @@ func readySelects() {
 		selects.Add(3)
 		select {
 		case c.values <- i:
+			c.selectedSends.Add(1)
 		case <-other.values:
 		}
 		select {
 		case <-c.values:
+			c.selectedReceives.Add(1)
+			messages.Add(1)
 		case <-other.values:
 		}
 		select {
 		case <-c.values:
 		case <-other.values:
 		default:
+			defaulted.Add(1)
 		}
 	}
 }
@@ -328,6 +354,7 @@ func parkedSelects() {
 		for _, p := range pairs {
 			parksSelect++
 			wakeups++
+			messages.Add(1)
 			if round%2 == 0 {
 				p.left.directSends.Add(1)
 				p.left.send(round)
@@ -346,7 +373,9 @@ func selecter(left, right *counted, times int) {
 		selects.Add(1)
 		select {
 		case <-left.values:
+			left.selectedReceives.Add(1)
 		case right.values <- i:
+			right.selectedSends.Add(1)
 		}
 	}
 }
@@ -361,6 +390,11 @@ func collect() truth {
 		WakeupsByMain: wakeups,
 		Made:          made,
 		MadeIn:        "main.makeInt",
+
+		Defaulted:      defaulted.Load(),
+		Messages:       messages.Load(),
+		FailedSends:    failedSends.Load(),
+		FailedReceives: failedReceives.Load(),
 	}
 	for _, c := range all {
 		one := channelTruth{
@@ -374,12 +408,16 @@ func collect() truth {
 			ParksReceive:   c.parksReceive.Load(),
 			DirectSends:    c.directSends.Load(),
 			DirectReceives: c.directReceives.Load(),
+
+			SelectedSends:    c.selectedSends.Load(),
+			SelectedReceives: c.selectedReceives.Load(),
 		}
 		t.Channels = append(t.Channels, one)
 		t.Sends += one.Sends
 		t.Receives += one.Receives
 		t.DirectSends += one.DirectSends
 		t.DirectReceives += one.DirectReceives
+		t.Selected += one.SelectedSends + one.SelectedReceives
 		t.Closes += one.Closes
 		t.Parks["chan send"] += one.ParksSend
 		t.Parks["chan receive"] += one.ParksReceive

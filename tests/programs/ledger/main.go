@@ -27,7 +27,7 @@ import (
 )
 
 type book struct {
-	sends, receives, closes, selects, created, made, handed atomic.Uint64
+	sends, receives, closes, selects, created, made, handed, received atomic.Uint64
 
 	closesOfNil, closesOfClosed atomic.Uint64
 }
@@ -43,6 +43,8 @@ type truth struct {
 	Made    uint64 `json:"made"`
 	// Values that went through a channel without a buffer.
 	Handed uint64 `json:"handed"`
+	// Values that somebody got.
+	Received uint64 `json:"received"`
 	// Operations that panicked.
 	Panics map[string]uint64 `json:"panics"`
 	// Selects that ended. Each met somebody who waited, or was met.
@@ -98,6 +100,7 @@ func account() truth {
 		Exited:   done.created.Load() - left,
 		Made:     done.made.Load(),
 		Handed:   done.handed.Load(),
+		Received: done.received.Load(),
 		Selected: done.selects.Load() - selecting,
 		Panics: map[string]uint64{
 			"close_of_nil":    done.closesOfNil.Load(),
@@ -127,6 +130,9 @@ func send(c chan<- uint64, value uint64) {
 func receive(c <-chan uint64) (uint64, bool) {
 	done.receives.Add(1)
 	value, ok := <-c
+	if ok {
+		done.received.Add(1)
+	}
 	return value, ok
 }
 
@@ -255,7 +261,9 @@ func merge(round uint64) {
 			done.selects.Add(1)
 			select {
 			case <-left:
+				done.received.Add(1)
 			case <-right:
+				done.received.Add(1)
 			case <-never:
 				panic("nobody sends")
 			}
@@ -283,6 +291,7 @@ func attempts(uint64) {
 			done.receives.Add(1)
 			select {
 			case <-c:
+				done.received.Add(1)
 			default:
 			}
 		}

@@ -6,7 +6,7 @@
 //! call, with the result in a register that nothing overwrites any more.
 
 use super::Vaddr;
-use super::code::{self, Code, Flow, Registers};
+use super::code::{self, Code, Flow, Frame, Instruction, Registers};
 
 /// How many arguments a probe can read: those that both architectures pass in registers that the
 /// kernel side knows.
@@ -30,13 +30,6 @@ pub(super) fn known(code: &Code<'_>, keeps: impl Fn(Vaddr) -> bool) -> Result<Kn
     let (Some(end), None) = (returns.next(), returns.next()) else {
         return Err("it does not have exactly one return");
     };
-    let g = code::g_register(code.arch());
-    // What follows the code, to fill up, may look like anything, but no way leads there.
-    if (0..code.instructions.len())
-        .any(|at| code.instructions[at].writes.intersects(g) && ways.lead(&[0], at, None))
-    {
-        return Err("it changes the register of the running goroutine");
-    }
     let branch = (code.stack_check..code.instructions.len())
         .rev()
         .filter(|&at| {
@@ -49,6 +42,9 @@ pub(super) fn known(code: &Code<'_>, keeps: impl Fn(Vaddr) -> bool) -> Result<Kn
                 && !ways.lead(&ways.next[at], at, None)
         })
         .ok_or("no branch that the kernel emulates lies on every way to its return")?;
+    if !ways.keep_g(code, branch) {
+        return Err("the register of the running goroutine may be another one at the last branch");
+    }
     let mut held = (0..ARGUMENTS).filter(|&index| {
         code::argument(code.arch(), index)
             .is_some_and(|register| ways.carry(code, branch, end, register, &keeps))
@@ -104,6 +100,22 @@ impl Ways {
         false
     }
 
+    /// Whether the register of g holds the running goroutine at `to`, whichever way leads there.
+    fn keep_g(&self, code: &Code<'_>, to: usize) -> bool {
+        let g = code::g_register(code.arch());
+        let mut seen = vec![[false; 2]; self.next.len()];
+        let mut open = vec![(0, true)];
+        while let Some((at, holds)) = open.pop() {
+            if std::mem::replace(&mut seen[at][usize::from(holds)], true) {
+                continue;
+            }
+            let instruction = &code.instructions[at];
+            let holds = instruction.sets_g || (holds && !instruction.writes.intersects(g));
+            open.extend(self.next[at].iter().map(|&next| (next, holds)));
+        }
+        !seen[to][usize::from(false)]
+    }
+
     /// Whether what is in `register` at `from` is the first result at `end`, whichever way is taken.
     fn carry(
         &self,
@@ -116,32 +128,91 @@ impl Ways {
         let Some(result) = code::argument(code.arch(), 0) else {
             return false;
         };
-        let mut seen: Vec<(usize, Registers)> = Vec::new();
-        let mut open: Vec<(usize, Registers)> =
-            self.next[from].iter().map(|&at| (at, register)).collect();
+        let begin = Holders {
+            registers: register,
+            slots: Vec::new(),
+        };
+        let mut seen: Vec<(usize, Holders)> = Vec::new();
+        let mut open: Vec<(usize, Holders)> = self.next[from]
+            .iter()
+            .map(|&at| (at, begin.clone()))
+            .collect();
         while let Some((at, holders)) = open.pop() {
             if at == end {
-                if !holders.intersects(result) {
+                if !holders.registers.intersects(result) {
                     return false;
                 }
                 continue;
             }
-            if seen.contains(&(at, holders)) {
+            if seen.iter().any(|(a, known)| *a == at && *known == holders) {
                 continue;
             }
+            let after = holders.clone().behind(
+                &code.instructions[at],
+                code::stack_pointer(code.arch()),
+                keeps,
+            );
             seen.push((at, holders));
-            let instruction = &code.instructions[at];
-            let after = match instruction.flow {
-                Flow::Call(target) if !keeps(target) => Registers::default(),
-                Flow::IndirectCall => Registers::default(),
-                _ => match instruction.copies {
-                    Some((to, from)) if holders.intersects(from) => holders.and(to),
-                    _ => holders.without(instruction.writes),
-                },
-            };
-            open.extend(self.next[at].iter().map(|&at| (at, after)));
+            open.extend(self.next[at].iter().map(|&at| (at, after.clone())));
         }
         true
+    }
+}
+
+/// Who has the result: general registers, and places in the frame by their distance from the stack
+/// pointer, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Holders {
+    registers: Registers,
+    slots: Vec<i64>,
+}
+
+impl Holders {
+    /// Who has it behind an instruction.
+    fn behind(
+        mut self,
+        instruction: &Instruction,
+        stack_pointer: Registers,
+        keeps: &impl Fn(Vaddr) -> bool,
+    ) -> Holders {
+        match instruction.flow {
+            Flow::Call(target) if keeps(target) => return self,
+            // What a function keeps in its frame it has again after a call, the stack moved or not.
+            Flow::Call(_) | Flow::IndirectCall => {
+                self.registers = Registers::default();
+                return self;
+            }
+            _ => {}
+        }
+        let had = self.clone();
+        self.registers = match instruction.copies {
+            Some((to, from)) if had.registers.intersects(from) => had.registers.and(to),
+            _ => had.registers.without(instruction.writes),
+        };
+        match instruction.frame {
+            Some(Frame::Keeps(register, at)) => {
+                self.spoil(at, 8);
+                if had.registers.intersects(register) {
+                    self.slots.push(at);
+                }
+            }
+            Some(Frame::Takes(register, at)) if had.slots.contains(&at) => {
+                self.registers = self.registers.and(register);
+            }
+            Some(Frame::Takes(..)) | None => {}
+            Some(Frame::Spoils(at, size)) => self.spoil(at, size),
+            Some(Frame::SpoilsAny) => self.slots.clear(),
+        }
+        if instruction.writes.intersects(stack_pointer) {
+            self.slots.clear();
+        }
+        self
+    }
+
+    /// Something else is written there.
+    fn spoil(&mut self, at: i64, size: i64) {
+        self.slots
+            .retain(|&slot| slot + 8 <= at || at + size <= slot);
     }
 }
 
@@ -189,9 +260,42 @@ mod tests {
         // mov rax, [rbx]; ret: computed behind the branch
         let late = [0x48, 0x8b, 0x03, 0xc3];
         assert!(find(&with_call(BARRIER.0, &late)).is_err());
-        // mov r14, rbx; ret
-        let other_g = [0x49, 0x89, 0xde, 0xc3];
-        assert!(find(&with_call(BARRIER.0, &other_g)).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_in_the_frame_over_a_call_is_known() {
+        // jle to the mov behind the call; mov [rsp+0x60], rcx; call; mov rcx, [rsp+0x60]; mov rax, rcx; ret
+        let store = [0x48, 0x89, 0x4c, 0x24, 0x60];
+        let load = [0x48, 0x8b, 0x4c, 0x24, 0x60];
+        let tail = [0x48, 0x89, 0xc8, 0xc3];
+        let code = |between: &[u8]| {
+            let begin = [0x48, 0x85, 0xc0, 0x7e];
+            let length = (store.len() + between.len() + 5 + load.len()) as u8;
+            let at = 0x1005 + (store.len() + between.len()) as u64;
+            let call = call(at, 0x3000);
+            [&begin[..], &[length], &store, between, &call, &load, &tail].concat()
+        };
+        assert_eq!(find(&code(&[])), Ok((3, 2)));
+        // mov byte [rsp+0x36], dl: beside it
+        assert_eq!(find(&code(&[0x88, 0x54, 0x24, 0x36])), Ok((3, 2)));
+        // mov byte [rsp+0x63], dl: into it
+        assert!(find(&code(&[0x88, 0x54, 0x24, 0x63])).is_err());
+        // push rbx: the distance is another one
+        assert!(find(&code(&[0x53])).is_err());
+    }
+
+    #[test]
+    fn the_register_of_g_is_what_it_should_be() {
+        // mov r14, rbx; je +0; ret
+        let other = [0x49, 0x89, 0xde, 0x74, 0x00, 0xc3];
+        assert!(find(&other).is_err_and(|what| what.contains("goroutine")));
+        // mov r14, -8; mov r14, fs:[r14]; je +0; ret
+        let reload = [0x64, 0x4d, 0x8b, 0x36, 0x74, 0x00, 0xc3];
+        let position_independent = [&[0x49, 0xc7, 0xc6, 0xf8, 0xff, 0xff, 0xff], &reload[..]];
+        assert_eq!(find(&position_independent.concat()), Ok((11, 0)));
+        // mov r14, rbx; je over the reload; reload; je +0; ret
+        let one_way = [&[0x49, 0x89, 0xde, 0x74, 0x04], &reload[..]].concat();
+        assert!(find(&one_way).is_err_and(|what| what.contains("goroutine")));
     }
 
     #[test]

@@ -132,6 +132,15 @@ const fn contract(hook: Hook) -> Contract {
         Hook::DirectSend => (&["runtime.send"], &[0, 1]),
         // recv(c *hchan, sg *sudog, ep unsafe.Pointer, unlockf func(), skip int)
         Hook::DirectRecv => (&["runtime.recv"], &[0, 1]),
+        // selectgo(...) (int, bool)
+        Hook::SelectEnd => (&["runtime.selectgo"], &[]),
+        // semacquire1(addr *uint32, lifo bool, profile semaProfileFlags, skipframes int, reason
+        // waitReason)
+        Hook::SemAcquire => (&["runtime.semacquire1"], &[0]),
+        // reentersyscall(pc, sp, bp uintptr), also what entersyscall calls
+        Hook::SyscallEnter => (&["runtime.reentersyscall"], &[]),
+        // exitsyscall()
+        Hook::SyscallExit => (&["runtime.exitsyscall"], &[]),
         // gdestroy(gp *g), Go 1.22 and later; goexit0(gp *g) before
         Hook::Exit => (&["runtime.gdestroy", "runtime.goexit0"], &[0]),
     };
@@ -140,7 +149,7 @@ const fn contract(hook: Hook) -> Contract {
             callee: "runtime.runqput",
             maker: "runtime.newproc1",
         },
-        Hook::ChanMake => Place::Result,
+        Hook::ChanMake | Hook::SelectEnd => Place::Result,
         _ => Place::Begin,
     };
     Contract {
@@ -161,6 +170,7 @@ fn is_optional(hook: Hook) -> bool {
             | Hook::ChanMake
             | Hook::DirectSend
             | Hook::DirectRecv
+            | Hook::SelectEnd
     )
 }
 

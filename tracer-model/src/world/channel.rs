@@ -62,8 +62,7 @@ pub struct Side {
     /// Operations, those in a select included, that completed at once with a goroutine that waited on
     /// the other side.
     pub direct: u64,
-    /// Selects that this case of theirs ended: at once with a goroutine that waited on the other side,
-    /// or after waiting. Those that went through the buffer are not known.
+    /// Selects that this case of theirs ended, at once or after waiting.
     pub selected: u64,
     /// Nanoseconds that goroutines spent parked in plain operations, once the wait has ended. What
     /// a select waits for is not attributed to one of its channels.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::event::EventKind;
+use crate::event::{EventKind, case_index};
 use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
 use crate::snapshot::{self, State};
 use crate::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
@@ -25,6 +25,10 @@ pub struct Counters {
     pub runs: u64,
     /// Nanoseconds from its wake-ups, and from its creation, until it ran: where both were seen.
     pub scheduling_nanos: u64,
+    /// How often it entered a system call.
+    pub syscalls: u64,
+    /// Nanoseconds in system calls, where the whole of them was seen.
+    pub syscall_nanos: u64,
     /// Most goroutines wait for one kind of thing all their life.
     blocked: SmallVec<[(WaitKind, u64); 1]>,
 }
@@ -102,6 +106,8 @@ pub(super) struct Told {
 struct Begun {
     at: Ktime,
     operation: Operation,
+    /// Of a select: which cases are nil channels, and so not among the objects.
+    nils: u32,
 }
 
 /// An operation that further events belong to.
@@ -109,6 +115,8 @@ struct Begun {
 pub(super) enum Operation {
     /// A select; its cases are [`Told::objects`].
     Select,
+    /// An attempt to get a lock or the like; it is [`Told::objects`].
+    Acquire,
     /// A close, which wakes whoever waits.
     Close(ChanAddr),
 }
@@ -120,6 +128,7 @@ enum Phase {
     Running,
     Runnable,
     Waiting(WaitReason),
+    Syscall,
 }
 
 /// What memory showed last.
@@ -138,8 +147,8 @@ pub(super) struct Seen {
 /// A wait that has just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
-    /// The channel and side, if it was on just one.
-    pub(super) chan: Option<(ChanAddr, Direction)>,
+    /// What it was on, if that was just one thing.
+    pub(super) object: Option<WaitObject>,
     /// How long it took, if known.
     pub(super) nanos: Option<u64>,
 }
@@ -219,7 +228,7 @@ impl Entry {
     }
 
     /// The goroutine was running.
-    fn live(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
+    pub(super) fn live(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
         if at < self.told.at {
             return Effect::late();
         }
@@ -277,7 +286,11 @@ impl Entry {
         let effect = self.act(at, site, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             let operation = chan.map(Operation::Close);
-            self.told.begun = operation.map(|operation| Begun { at, operation });
+            self.told.begun = operation.map(|operation| Begun {
+                at,
+                operation,
+                nils: 0,
+            });
         }
         effect
     }
@@ -285,19 +298,19 @@ impl Entry {
     /// What the goroutine has begun and is still about, unless a record that is missing may have been
     /// its end.
     pub(super) fn begun(&self, lost_at: Option<Ktime>) -> Option<Operation> {
-        let Begun { at, operation } = self.told.begun?;
+        let Begun { at, operation, .. } = self.told.begun?;
         lost_at.is_none_or(|lost| lost <= at).then_some(operation)
     }
 
-    /// Which case of its select a close of `chan` makes proceed; `None` if its cases are not known.
-    pub(super) fn closed_case(&self, chan: ChanAddr) -> Option<Direction> {
+    /// Whether it waits, in a plain operation or a select, to send to the channel, as far as its events
+    /// told.
+    pub(super) fn wants_to_send(&self, chan: ChanAddr) -> bool {
         // The runtime turns to the receivers first.
-        [Direction::Receive, Direction::Send]
-            .into_iter()
-            .find(|&direction| {
-                let case = WaitObject::Chan { chan, direction };
-                self.told.objects.contains(&case)
-            })
+        let cases = |direction| {
+            let case = WaitObject::Chan { chan, direction };
+            self.told.objects.contains(&case)
+        };
+        cases(Direction::Send) && !cases(Direction::Receive)
     }
 
     /// The goroutine begins a select with these cases.
@@ -305,17 +318,78 @@ impl Entry {
         &mut self,
         at: Ktime,
         cases: &[WaitObject],
+        nils: u32,
         site: Option<Pc>,
         lost_at: Option<Ktime>,
     ) -> Effect {
         let effect = self.act(at, site, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             let operation = Operation::Select;
-            self.told.begun = Some(Begun { at, operation });
+            self.told.begun = Some(Begun {
+                at,
+                operation,
+                nils,
+            });
             self.told.objects.clear();
             self.told.objects.extend_from_slice(cases);
         }
         effect
+    }
+
+    /// The case that the goroutine's select ends with; `None` if its cases are not known.
+    pub(super) fn case(&self, case: u32, lost_at: Option<Ktime>) -> Option<WaitObject> {
+        let begun = self.told.begun?;
+        if self.begun(lost_at) != Some(Operation::Select) {
+            return None;
+        }
+        let index = case_index(case, begun.nils)?;
+        self.told.objects.get(index).copied()
+    }
+
+    /// The goroutine tries to get a lock or the like that is not free.
+    pub(super) fn acquire(
+        &mut self,
+        at: Ktime,
+        object: WaitObject,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.told.begun = Some(Begun {
+                at,
+                operation: Operation::Acquire,
+                nils: 0,
+            });
+            self.told.objects.clear();
+            self.told.objects.push(object);
+        }
+        effect
+    }
+
+    /// The goroutine enters a system call.
+    pub(super) fn enter_syscall(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
+        self.counters.syscalls += 1;
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.told.phase = Phase::Syscall;
+            self.told.since = at;
+        }
+        effect
+    }
+
+    /// The goroutine comes out of a system call. Returns how long it was in it, if that was seen.
+    pub(super) fn exit_syscall(
+        &mut self,
+        at: Ktime,
+        lost_at: Option<Ktime>,
+    ) -> (Effect, Option<u64>) {
+        let since = self.told.since;
+        let nanos = (self.told.phase == Phase::Syscall
+            && at >= self.told.at
+            && lost_at.is_none_or(|lost| lost <= since))
+        .then(|| at.since(since));
+        self.counters.syscall_nanos += nanos.unwrap_or(0);
+        (self.act(at, None, lost_at), nanos)
     }
 
     /// The goroutine parks.
@@ -329,13 +403,16 @@ impl Entry {
         self.counters.parks += 1;
         // After a loss the park may be of a later select than the one that was seen.
         let begun = self.told.begun;
-        let selecting =
-            reason.kind() == WaitKind::Select && self.begun(lost_at) == Some(Operation::Select);
+        let begun_for_this = match self.begun(lost_at) {
+            Some(Operation::Select) => reason.kind() == WaitKind::Select,
+            Some(Operation::Acquire) => reason.kind().is_sync(),
+            Some(Operation::Close(_)) | None => false,
+        };
         let effect = self.act(at, None, lost_at);
         if effect.anomaly == Some(AnomalyKind::Late) {
             return effect;
         }
-        if selecting {
+        if begun_for_this {
             self.told.begun = begun;
         } else {
             self.told.objects.clear();
@@ -365,7 +442,7 @@ impl Entry {
             _ if gap || !parks_seen => None,
             // The collector stopped it: that makes no event, only its release does.
             _ if waker.reason == WaitReason::Preempted => None,
-            Phase::Running => Some(AnomalyKind::ReadyWithoutPark),
+            Phase::Running | Phase::Syscall => Some(AnomalyKind::ReadyWithoutPark),
             Phase::Runnable => Some(AnomalyKind::ReadyTwice),
             Phase::Waiting(parked) => {
                 (parked.kind() != waker.reason.kind()).then_some(AnomalyKind::ReasonChanged)
@@ -483,11 +560,12 @@ impl Entry {
         if let Some(nanos) = nanos {
             self.counters.add_blocked(kind, nanos);
         }
-        let chan = match (kind, self.told.objects.as_slice()) {
-            (WaitKind::Chan, &[WaitObject::Chan { chan, direction }]) => Some((chan, direction)),
+        let object = match (kind, self.told.objects.as_slice()) {
+            (WaitKind::Select, _) => None,
+            (_, &[object]) => Some(object),
             _ => None,
         };
-        Some(Ended { chan, nanos })
+        Some(Ended { object, nanos })
     }
 }
 
@@ -601,7 +679,7 @@ impl<'w> Goroutine<'w> {
         (self.entry.known_at() < doubted).then_some(doubted)
     }
 
-    /// Its state. Events alone do not tell running from being in a system call.
+    /// Its state. Events alone tell running from being in a system call only where these are traced.
     pub fn state(self) -> State {
         match self.seen() {
             Some(seen) => seen.state,
@@ -610,6 +688,7 @@ impl<'w> Goroutine<'w> {
                 Phase::Running => State::Running,
                 Phase::Runnable => State::Runnable,
                 Phase::Waiting(_) => State::Waiting,
+                Phase::Syscall => State::Syscall,
             },
         }
     }
@@ -707,6 +786,10 @@ pub(super) const fn site(kind: &EventKind) -> Option<Pc> {
         | EventKind::Make { site, .. } => *site,
         EventKind::Park { .. }
         | EventKind::Run
+        | EventKind::SelectEnd { .. }
+        | EventKind::Acquire { .. }
+        | EventKind::SyscallEnter
+        | EventKind::SyscallExit
         | EventKind::Direct { .. }
         | EventKind::Ready { .. }
         | EventKind::Exit

@@ -9,11 +9,14 @@
 
 mod channel;
 mod departed;
+mod flow;
 mod goroutine;
 mod intern;
 mod join;
+mod lock;
 mod query;
 mod totals;
+mod wake;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
@@ -24,13 +27,16 @@ use crate::snapshot::{Snapshot, State};
 use crate::wait::{Direction, WaitKind, WaitObject, WaitReason};
 
 pub use channel::{Channel, Contents, Made, Side, Sites};
+pub use flow::{Flows, Hop, HopTimes, Path};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
 pub use join::{Known, Source, Stamp};
+pub use lock::{Lock, Locks};
 pub use query::{Census, Queue, QueuedWaiter, Queues};
 pub use totals::{Anomalies, AnomalyKind, Example, Origin, Panics, Totals};
+pub use wake::{Wake, Wakes};
 
 use departed::{Departed, Departure};
-use goroutine::{Effect, Entry, Operation};
+use goroutine::{Effect, Ended, Entry, Operation};
 use intern::Interner;
 
 /// How much the world remembers of what is not in use.
@@ -73,6 +79,9 @@ pub struct World {
     shades: FxHashMap<Goid, Entry>,
     stacks: Interner<[Pc]>,
     types: Interner<str>,
+    locks: Locks,
+    wakes: Wakes,
+    flows: Flows,
     totals: Totals,
     /// Time of the newest loss.
     lost_at: Option<Ktime>,
@@ -111,6 +120,9 @@ impl World {
             shades: FxHashMap::default(),
             stacks: Interner::default(),
             types: Interner::default(),
+            locks: Locks::default(),
+            wakes: Wakes::default(),
+            flows: Flows::default(),
             totals: Totals::default(),
             lost_at: None,
             complete_at: None,
@@ -138,6 +150,7 @@ impl World {
         self.now = self.now.max(at);
         self.totals.gaps += 1;
         self.lost_at = self.lost_at.max(Some(at));
+        self.flows.lose(at);
     }
 
     /// Applies one event. Events should come in the order of their time; one that does not still
@@ -155,10 +168,12 @@ impl World {
                 self.totals.lost += count;
                 self.totals.gaps += 1;
                 self.lost_at = lost_at.max(Some(at));
+                self.flows.lose(at);
                 return;
             }
             EventKind::SendBegin(op) => {
                 self.totals.sends += 1;
+                self.totals.sends_by_runtime += u64::from(actor.0 == 0);
                 self.update(actor, at, |entry| entry.act(at, site, lost_at));
                 self.operate(at, actor, op, Direction::Send);
             }
@@ -178,15 +193,49 @@ impl World {
                     self.totals.panics.close_of_closed += u64::from(again);
                 }
             }
-            EventKind::SelectBegin { cases, .. } => {
+            EventKind::SelectBegin { cases, nils, .. } => {
                 self.totals.selects += 1;
-                self.update(actor, at, |entry| entry.select(at, cases, site, lost_at));
+                self.update(actor, at, |entry| {
+                    entry.select(at, cases, *nils, site, lost_at)
+                });
                 for case in cases {
                     if let WaitObject::Chan { chan, direction } = *case {
                         let channel = self.channel_entry(chan, at);
                         channel.touch(at);
                         channel.side_mut(direction).select_cases += 1;
                     }
+                }
+            }
+            EventKind::SelectEnd { case } => {
+                match case {
+                    Some(case) => {
+                        let entry = self.entry(actor);
+                        let ended = entry.and_then(|entry| entry.case(*case, lost_at));
+                        self.select_ended(ended, at);
+                    }
+                    None => self.totals.defaulted += 1,
+                }
+                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+            }
+            EventKind::Acquire { object } => {
+                self.totals.acquires += 1;
+                self.update(actor, at, |entry| entry.acquire(at, *object, lost_at));
+                self.locks.attempt(*object, at);
+            }
+            EventKind::SyscallEnter => {
+                self.totals.syscalls += 1;
+                self.update(actor, at, |entry| entry.enter_syscall(at, lost_at));
+            }
+            EventKind::SyscallExit => {
+                let mut took = None;
+                self.update(actor, at, |entry| {
+                    let (effect, nanos) = entry.exit_syscall(at, lost_at);
+                    took = nanos;
+                    effect
+                });
+                if let Some(nanos) = took {
+                    self.totals.syscalls_timed += 1;
+                    self.totals.syscall_nanos += nanos;
                 }
             }
             EventKind::Park { reason, object } => {
@@ -218,7 +267,9 @@ impl World {
                     reason: *reason,
                     object: *object,
                 };
-                self.woken_by_close(actor, *woken, *reason, *object, at);
+                self.woken_by_close(actor, *woken, *reason, *object);
+                self.wakes
+                    .count(self.start_of(actor), *reason, self.start_of(*woken));
                 let parks_seen = self.parks_seen;
                 self.update(*woken, at, |entry| {
                     entry.ready(at, waker, lost_at, parks_seen)
@@ -274,22 +325,14 @@ impl World {
                 );
             }
             EventKind::Direct {
-                chan,
-                direction,
-                partner: _,
-                partner_selects,
+                chan, direction, ..
             } => {
-                if self.begun(actor) == Some(Operation::Select) {
-                    self.select_ended(*chan, *direction, at);
-                }
-                if *partner_selects {
-                    self.select_ended(*chan, direction.opposite(), at);
-                }
                 match direction {
                     Direction::Send => self.totals.direct_sends += 1,
                     Direction::Receive => self.totals.direct_receives += 1,
                 }
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                // A select goes on until its end is told.
+                self.update(actor, at, |entry| entry.live(at, site, lost_at));
                 let channel = self.channel_entry(*chan, at);
                 channel.touch(at);
                 channel.side_mut(*direction).direct += 1;
@@ -301,6 +344,8 @@ impl World {
                 self.exit(actor, at);
             }
         }
+        self.flows
+            .apply(event, |chan| self.channels.get(&chan)?.made()?.site);
         self.totals.events += 1;
         self.heard_until = self.heard_until.max(at);
     }
@@ -392,6 +437,21 @@ impl World {
         self.ended.iter().map(|(&origin, &count)| (origin, count))
     }
 
+    /// Waits for locks and the like, by what was waited for.
+    pub const fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// Who woke whom, by their functions.
+    pub const fn wakes(&self) -> &Wakes {
+        &self.wakes
+    }
+
+    /// The ways of messages from goroutine to goroutine.
+    pub const fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
     /// Channels that were forgotten since they were idle and too many.
     pub const fn forgotten_channels(&self) -> u64 {
         self.forgotten_channels
@@ -422,12 +482,29 @@ impl World {
         if let Some(anomaly) = anomaly {
             self.totals.anomalies.note(anomaly, goid, at);
         }
-        if let Some(ended) = ended
-            && let Some((chan, direction)) = ended.chan
-            && let Some(channel) = self.channels.get_mut(&chan)
-        {
-            channel.side_mut(direction).blocked_nanos += ended.nanos.unwrap_or(0);
+        let Some(Ended {
+            object: Some(object),
+            nanos,
+        }) = ended
+        else {
+            return;
+        };
+        match object {
+            WaitObject::Chan { chan, direction } => {
+                if let Some(channel) = self.channels.get_mut(&chan) {
+                    channel.side_mut(direction).blocked_nanos += nanos.unwrap_or(0);
+                }
+            }
+            WaitObject::Semaphore(_) | WaitObject::Cond(_) => {
+                self.locks.waited(object, nanos, at);
+            }
+            WaitObject::Netpoll(_) => {}
         }
+    }
+
+    /// Entry of the goroutine's function, if it is known.
+    fn start_of(&self, goid: Goid) -> Option<Pc> {
+        self.entry(goid)?.origin().start
     }
 
     /// A goroutine that is there, or that still has something to tell.
@@ -442,8 +519,11 @@ impl World {
         self.entry(goid)?.begun(self.lost_at)
     }
 
-    /// A select ends by this case.
-    fn select_ended(&mut self, chan: ChanAddr, direction: Direction, at: Ktime) {
+    /// A select has ended with this case, if it is known which that is.
+    fn select_ended(&mut self, case: Option<WaitObject>, at: Ktime) {
+        let Some(WaitObject::Chan { chan, direction }) = case else {
+            return;
+        };
         self.totals.selected += 1;
         let channel = self.channel_entry(chan, at);
         channel.touch(at);
@@ -457,26 +537,19 @@ impl World {
         woken: Goid,
         reason: WaitReason,
         object: Option<WaitObject>,
-        at: Ktime,
     ) {
         let Some(Operation::Close(chan)) = self.begun(waker) else {
             return;
         };
-        let entry = self.entry(woken);
         let sends = match reason.kind() {
             WaitKind::Chan => {
                 let direction = Direction::Send;
                 object == Some(WaitObject::Chan { chan, direction })
             }
-            WaitKind::Select => {
-                let known = entry.filter(|entry| entry.begun(self.lost_at).is_some());
-                let Some(direction) = known.and_then(|entry| entry.closed_case(chan)) else {
-                    return;
-                };
-                self.select_ended(chan, direction, at);
-                direction == Direction::Send
-            }
-            _ => return,
+            WaitKind::Select => self.entry(woken).is_some_and(|entry| {
+                entry.begun(self.lost_at).is_some() && entry.wants_to_send(chan)
+            }),
+            _ => false,
         };
         self.totals.panics.send_on_closed += u64::from(sends);
     }

@@ -17,6 +17,8 @@ pub struct Totals {
     pub gaps: u64,
     /// Sends begun, those in a select not included.
     pub sends: u64,
+    /// Of these, those of the runtime itself: timers that fire into a channel.
+    pub sends_by_runtime: u64,
     /// Receives begun, those in a select not included.
     pub receives: u64,
     /// Closes begun.
@@ -37,8 +39,18 @@ pub struct Totals {
     pub direct_sends: u64,
     /// Receives, those in a select included, that found a sender waiting.
     pub direct_receives: u64,
-    /// Selects of which it is known which case ended them ([`super::Side::selected`]).
+    /// Selects that ended with a case of which it is known which ([`super::Side::selected`]).
     pub selected: u64,
+    /// Selects that ended with their default case.
+    pub defaulted: u64,
+    /// Attempts to get a lock, a wait group or the like that was not free at first.
+    pub acquires: u64,
+    /// System calls entered.
+    pub syscalls: u64,
+    /// Of these, those whose end was seen.
+    pub syscalls_timed: u64,
+    /// Nanoseconds in these.
+    pub syscall_nanos: u64,
     /// Operations that are sure to panic.
     pub panics: Panics,
     /// How often a goroutine started to run on a thread.

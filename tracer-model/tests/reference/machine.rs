@@ -81,7 +81,8 @@ pub(crate) struct Moment {
 
 #[derive(Debug, Default)]
 pub(crate) struct Hchan {
-    len: usize,
+    /// Who sent what is in the buffer.
+    items: VecDeque<Goid>,
     cap: usize,
     pub(crate) closed: bool,
     senders: VecDeque<Goid>,
@@ -103,8 +104,12 @@ pub(crate) struct Machine {
     pub(crate) channels: Vec<Hchan>,
     mutexes: [Mutex; MUTEXES],
     pub(crate) events: Vec<Event>,
-    /// Selects that met a waiting goroutine or were woken.
+    /// Selects that have ended with a case.
     pub(crate) selected: u64,
+    /// Who was woken out of a select by which case of it, and has not run since.
+    ending: BTreeMap<Goid, u32>,
+    /// How many messages came from whom to whom.
+    pub(crate) messages: BTreeMap<(Goid, Goid), u64>,
     /// All that was, the last moment not included.
     past: Vec<Moment>,
 }
@@ -115,7 +120,7 @@ impl Machine {
             cap,
             ..Hchan::default()
         };
-        Machine {
+        let mut machine = Machine {
             clock: 1000,
             next_goid: 4,
             goroutines: (1..4).map(|goid| (Goid(goid), Status::Running)).collect(),
@@ -123,8 +128,15 @@ impl Machine {
             mutexes: Default::default(),
             events: Vec::new(),
             selected: 0,
+            ending: BTreeMap::new(),
+            messages: BTreeMap::new(),
             past: Vec::new(),
+        };
+        for chan in 0..CAPACITIES.len() {
+            let chan = Self::addr(chan);
+            machine.emit(Goid(1), EventKind::Make { chan, site: None });
         }
+        machine
     }
 
     /// The state since the newest event.
@@ -207,6 +219,7 @@ impl Machine {
                     self.mutexes[mutex].locked = true;
                 } else {
                     let object = WaitObject::Semaphore(Self::semaphore(mutex));
+                    self.emit(actor, EventKind::Acquire { object });
                     // What a park for a semaphore says is not which.
                     self.park(actor, WaitReason::MutexLock, None, vec![object]);
                 }
@@ -215,7 +228,7 @@ impl Machine {
                 let mutex = mutex % MUTEXES;
                 self.mutexes[mutex].locked = false;
                 if let Some(&waiter) = self.mutexes[mutex].waiters.front() {
-                    self.ready(actor, waiter);
+                    self.ready(actor, waiter, None);
                 }
             }
             Op::Refused => {
@@ -259,7 +272,7 @@ impl Machine {
             })
             .min();
         if let Some((_, goid)) = sleeper {
-            self.ready(Goid(0), goid);
+            self.ready(Goid(0), goid, None);
         }
     }
 
@@ -268,7 +281,19 @@ impl Machine {
         if self.goroutines.get(&goid) == Some(&Status::Runnable) {
             self.emit(goid, EventKind::Run);
             self.goroutines.insert(goid, Status::Running);
+            if let Some(case) = self.ending.remove(&goid) {
+                self.end_select(goid, Some(case));
+            }
         }
+    }
+
+    fn end_select(&mut self, goid: Goid, case: Option<u32>) {
+        self.selected += u64::from(case.is_some());
+        self.emit(goid, EventKind::SelectEnd { case });
+    }
+
+    fn message(&mut self, from: Goid, to: Goid) {
+        *self.messages.entry((from, to)).or_insert(0) += 1;
     }
 
     pub(crate) fn addr(chan: usize) -> ChanAddr {
@@ -279,14 +304,15 @@ impl Machine {
         Addr(0x51000 + 0x1000 * mutex as u64)
     }
 
-    fn operation(&self, chan: usize) -> ChanOp {
+    /// The site tells who it is.
+    fn operation(&self, actor: Goid, chan: usize) -> ChanOp {
         let hchan = &self.channels[chan];
         ChanOp {
             chan: Some(Self::addr(chan)),
             blocking: true,
-            site: Some(Pc(chan as u64 + 1)),
+            site: Some(Pc(actor.0)),
             fill: Some(Fill {
-                len: hchan.len as u32,
+                len: hchan.items.len() as u32,
                 cap: hchan.cap as u32,
             }),
         }
@@ -297,7 +323,7 @@ impl Machine {
         if direction == Direction::Send && self.channels[chan].closed {
             return; // It would panic.
         }
-        let operation = self.operation(chan);
+        let operation = self.operation(actor, chan);
         let (begin, reason) = match direction {
             Direction::Send => (EventKind::SendBegin(operation), WaitReason::ChanSend),
             Direction::Receive => (EventKind::ReceiveBegin(operation), WaitReason::ChanReceive),
@@ -331,19 +357,19 @@ impl Machine {
             actor,
             EventKind::SelectBegin {
                 cases: objects.clone().into(),
+                nils: 0,
                 blocking,
                 truncated: false,
-                site: None,
+                site: Some(Pc(actor.0)),
             },
         );
-        let events = self.events.len();
         let done = cases
             .iter()
-            .any(|&(chan, direction)| self.proceed(actor, chan, direction));
-        // Through the buffer it makes no event.
-        self.selected += u64::from(self.events.len() > events);
-        if !done && blocking {
-            self.park(actor, WaitReason::Select, None, objects);
+            .position(|&(chan, direction)| self.proceed(actor, chan, direction));
+        match done {
+            Some(case) => self.end_select(actor, Some(case as u32)),
+            None if blocking => self.park(actor, WaitReason::Select, None, objects),
+            None => self.end_select(actor, None),
         }
     }
 
@@ -356,13 +382,13 @@ impl Machine {
                     self.hand_over(actor, chan, direction, receiver);
                     return true;
                 }
-                if hchan.len < hchan.cap {
-                    hchan.len += 1;
+                if hchan.items.len() < hchan.cap {
+                    hchan.items.push_back(actor);
                     return true;
                 }
             }
             Direction::Receive => {
-                if hchan.closed && hchan.len == 0 {
+                if hchan.closed && hchan.items.is_empty() {
                     return true;
                 }
                 // Of a full buffer: the sender's value takes the place of the one received.
@@ -370,8 +396,8 @@ impl Machine {
                     self.hand_over(actor, chan, direction, sender);
                     return true;
                 }
-                if hchan.len > 0 {
-                    hchan.len -= 1;
+                if let Some(sender) = hchan.items.pop_front() {
+                    self.message(sender, actor);
                     return true;
                 }
             }
@@ -391,7 +417,21 @@ impl Machine {
                 partner_selects,
             },
         );
-        self.ready(actor, partner);
+        match direction {
+            Direction::Send => self.message(actor, partner),
+            Direction::Receive => {
+                let items = &mut self.channels[chan].items;
+                items.push_back(partner);
+                if let Some(sender) = items.pop_front() {
+                    self.message(sender, actor);
+                }
+            }
+        }
+        let object = WaitObject::Chan {
+            chan: Self::addr(chan),
+            direction: direction.opposite(),
+        };
+        self.ready(actor, partner, Some(object));
     }
 
     fn close(&mut self, actor: Goid, chan: usize) {
@@ -400,11 +440,15 @@ impl Machine {
         if hchan.closed || !hchan.senders.is_empty() {
             return; // It would panic, here or there.
         }
-        let operation = self.operation(chan);
+        let operation = self.operation(actor, chan);
         self.emit(actor, EventKind::Close(operation));
         self.channels[chan].closed = true;
+        let object = WaitObject::Chan {
+            chan: Self::addr(chan),
+            direction: Direction::Receive,
+        };
         while let Some(&receiver) = self.channels[chan].receivers.front() {
-            self.ready(actor, receiver);
+            self.ready(actor, receiver, Some(object));
         }
     }
 
@@ -430,10 +474,15 @@ impl Machine {
         );
     }
 
-    fn ready(&mut self, waker: Goid, woken: Goid) {
+    /// Ends the wait of `woken`; `by` is the case of its select, if it selects.
+    fn ready(&mut self, waker: Goid, woken: Goid, by: Option<WaitObject>) {
         let parked = self.goroutines[&woken].parked().cloned();
         let parked = parked.expect("only who is parked is in a queue");
-        self.selected += u64::from(parked.reason == WaitReason::Select);
+        if parked.reason == WaitReason::Select {
+            let case = parked.objects.iter().position(|&case| Some(case) == by);
+            let case = case.expect("a case of its ended it");
+            self.ending.insert(woken, case as u32);
+        }
         self.emit(
             waker,
             EventKind::Ready {
@@ -509,7 +558,7 @@ impl Machine {
             addr: Self::addr(chan),
             elem_type: "int".into(),
             elem_size: 8,
-            len: hchan.len as u64,
+            len: hchan.items.len() as u64,
             cap: hchan.cap as u64,
             closed: hchan.closed,
             values: Vec::new(),

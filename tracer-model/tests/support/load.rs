@@ -24,7 +24,7 @@ impl Load {
         }
     }
 
-    /// Pairs of goroutines on unbuffered channels: the receiver parks, the sender hands over. Five
+    /// Pairs of goroutines on unbuffered channels: the receiver parks, the sender hands over. Six
     /// events a round.
     pub(crate) fn hand_over(&mut self, pairs: u64, rounds: usize) {
         for _ in 0..rounds {
@@ -34,12 +34,14 @@ impl Load {
             self.push(receiver, EventKind::ReceiveBegin(operation(chan, 0, 0)));
             self.park(receiver, chan, Direction::Receive);
             self.push(sender, EventKind::SendBegin(operation(chan, 0, 0)));
+            self.meet(sender, chan, receiver, false);
             self.ready(sender, receiver, WaitReason::ChanReceive);
-            self.push(receiver, EventKind::SendBegin(operation(chan, 0, 0)));
+            self.push(receiver, EventKind::Run);
         }
     }
 
-    /// A worker selects over three channels, parks, and is woken through one. Four events a round.
+    /// A worker selects over three channels, parks, and is woken through one. Seven events a
+    /// round.
     pub(crate) fn select(&mut self, workers: u64, rounds: usize) {
         for _ in 0..rounds {
             let worker = self.random() % workers;
@@ -53,6 +55,7 @@ impl Load {
                 goid,
                 EventKind::SelectBegin {
                     cases: cases.into(),
+                    nils: 0,
                     blocking: true,
                     truncated: false,
                     site: Some(Pc(0x4000)),
@@ -67,11 +70,14 @@ impl Load {
                 },
             );
             self.push(other, EventKind::SendBegin(operation(chans[0], 0, 4)));
+            self.meet(other, chans[0], goid, true);
             self.ready(other, goid, reason);
+            self.push(goid, EventKind::Run);
+            self.push(goid, EventKind::SelectEnd { case: Some(0) });
         }
     }
 
-    /// A goroutine is created, sends once and exits. Three events a round.
+    /// A goroutine is created, sends once and exits. Four events a round.
     pub(crate) fn short_lived(&mut self, rounds: usize) {
         for _ in 0..rounds {
             let child = Goid(self.next_goid);
@@ -86,7 +92,8 @@ impl Load {
                 },
             );
             let chan = ChanAddr(0xc000_0000);
-            self.push(child, EventKind::SendBegin(operation(chan, 1, 8)));
+            self.push(child, EventKind::SendBegin(operation(chan, 0, 8)));
+            self.push(Goid(1), EventKind::ReceiveBegin(operation(chan, 1, 8)));
             self.push(child, EventKind::Exit);
         }
     }
@@ -98,6 +105,18 @@ impl Load {
         };
         let object = Some(WaitObject::Chan { chan, direction });
         self.push(goid, EventKind::Park { reason, object });
+    }
+
+    fn meet(&mut self, sender: Goid, chan: ChanAddr, partner: Goid, partner_selects: bool) {
+        self.push(
+            sender,
+            EventKind::Direct {
+                chan,
+                direction: Direction::Send,
+                partner,
+                partner_selects,
+            },
+        );
     }
 
     fn ready(&mut self, waker: Goid, woken: Goid, reason: WaitReason) {

@@ -122,7 +122,16 @@ pub(crate) fn event(line: &str) -> Event {
         ("recv", [chan, rest @ ..]) => EventKind::ReceiveBegin(operation(chan, rest)),
         ("close", [chan, rest @ ..]) => EventKind::Close(operation(chan, rest)),
         ("select", cases) => EventKind::SelectBegin {
-            cases: cases.iter().map(|case| object(case)).collect(),
+            // `nil` is a case too, and left out.
+            cases: cases
+                .iter()
+                .filter(|case| **case != "nil")
+                .map(|case| object(case))
+                .collect(),
+            nils: (0..)
+                .zip(cases)
+                .map(|(index, case)| u32::from(*case == "nil") << index)
+                .sum(),
             blocking: true,
             truncated: false,
             site: None,
@@ -146,6 +155,15 @@ pub(crate) fn event(line: &str) -> Event {
             site: Some(Pc(0x500)),
         },
         ("run", []) => EventKind::Run,
+        ("selected", ["default"]) => EventKind::SelectEnd { case: None },
+        ("selected", [case]) => EventKind::SelectEnd {
+            case: Some(number(case) as u32),
+        },
+        ("acquire", [lock]) => EventKind::Acquire {
+            object: object(lock),
+        },
+        ("enter", []) => EventKind::SyscallEnter,
+        ("leave", []) => EventKind::SyscallExit,
         ("make", [chan]) => EventKind::Make {
             chan: chan_addr(chan),
             site: Some(Pc(0x600)),
@@ -367,8 +385,11 @@ pub(crate) fn wait(what: &str) -> (WaitReason, Option<WaitObject>) {
     }
 }
 
-/// `c1<` is a send case, `c1>` a receive case.
+/// `c1<` is a send case, `c1>` a receive case, `s1` a semaphore.
 pub(crate) fn object(case: &str) -> WaitObject {
+    if case.starts_with('s') {
+        return semaphore_object(case);
+    }
     match case.strip_suffix('<') {
         Some(chan) => chan_object(chan, Direction::Send),
         None => chan_object(

@@ -65,7 +65,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
     }
     let mut source = match args.level {
         Level::Observe => None,
-        Level::Auto | Level::Wake | Level::Park | Level::Full => {
+        Level::Auto | Level::Wake | Level::Park | Level::Full | Level::Syscalls => {
             host.check_probes()?;
             let settings = Settings {
                 ring_bytes: args.ring_bytes(),

@@ -4,6 +4,7 @@
 
 pub(crate) mod channels;
 pub(crate) mod findings;
+pub(crate) mod flow;
 pub(crate) mod goroutines;
 pub(crate) mod graph;
 pub(crate) mod groups;

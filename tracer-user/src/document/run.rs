@@ -6,6 +6,7 @@ use serde::Serialize;
 use tracer_model::ids::Goid;
 
 use super::findings::Entry as Finding;
+use super::flow::Flow;
 use super::{Site, Target};
 
 /// The schema of every line.
@@ -126,8 +127,18 @@ pub(crate) struct Totals {
     /// Operations that completed at once with a goroutine that waited on the other side.
     pub(crate) direct_sends: u64,
     pub(crate) direct_receives: u64,
-    /// Selects of which it is known which case ended them.
+    /// Of the sends, those of the runtime itself: timers that fire into a channel.
+    pub(crate) sends_by_runtime: u64,
+    /// Selects that ended with a case that is known.
     pub(crate) selected: u64,
+    /// Selects that ended with their default case.
+    pub(crate) defaulted: u64,
+    /// Attempts to get a lock, a wait group or the like that was not free at first.
+    pub(crate) acquires: u64,
+    /// System calls entered; of these, those whose end was seen, and the time in these.
+    pub(crate) syscalls: u64,
+    pub(crate) syscalls_timed: u64,
+    pub(crate) syscall_seconds: f64,
     /// Operations that are sure to panic, by cause.
     pub(crate) panics: Panics,
     /// How often a goroutine started to run.
@@ -308,6 +319,8 @@ pub(crate) struct Goroutine {
     pub(crate) runs: u64,
     /// From its wake-ups and its creation until it ran.
     pub(crate) scheduling_seconds: f64,
+    pub(crate) syscalls: u64,
+    pub(crate) syscall_seconds: f64,
     /// Who made it runnable last, if that was seen.
     pub(crate) last_waker: Option<Waker>,
 }
@@ -338,6 +351,8 @@ pub(crate) struct Report {
     pub(crate) hits: BTreeMap<&'static str, u64>,
     pub(crate) goroutines: Vec<Goroutine>,
     pub(crate) channels: Vec<Channel>,
+    /// The ways of messages, wake-ups and locks.
+    pub(crate) flow: Flow,
     pub(crate) findings: Vec<Finding>,
     pub(crate) probes_removed: usize,
 }

@@ -85,6 +85,7 @@ pub(crate) fn start(
         .route("/api/v1/goroutines", get(goroutines))
         .route("/api/v1/channels", get(channels))
         .route("/api/v1/findings", get(findings))
+        .route("/api/v1/flow", get(flow))
         .fallback(not_found)
         .with_state(shared);
     let task = tokio::spawn(async move {
@@ -243,10 +244,20 @@ async fn findings(State(shared): State<Arc<Shared>>) -> Result<Response, Unavail
     Ok(Json(document).into_response())
 }
 
+async fn flow(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
+    let view = shared.view().await?;
+    let document = document::flow::Document {
+        schema: document::flow::SCHEMA,
+        target: &shared.attached.target,
+        flow: &view.flow,
+    };
+    Ok(Json(document).into_response())
+}
+
 async fn not_found() -> Response {
     let body = json!({
         "error": "no such path",
-        "paths": ["/metrics", "/healthz", "/api/v1/goroutines", "/api/v1/channels", "/api/v1/findings"],
+        "paths": ["/metrics", "/healthz", "/api/v1/goroutines", "/api/v1/channels", "/api/v1/findings", "/api/v1/flow"],
     });
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod channels;
 pub(crate) mod findings;
+mod flow;
 pub(crate) mod goroutines;
 pub(crate) mod graph;
 pub(crate) mod leaks;

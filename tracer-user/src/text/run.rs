@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, safe, styled, table, thousands};
+use super::{
+    ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, flow, safe, styled, table, thousands,
+};
 use crate::document::run::{Attached, Channel, Governor, LongWait, Loss, Report, Summary};
 
 /// What was found and placed.
@@ -81,7 +83,7 @@ pub(crate) fn attached(attached: &Attached) -> String {
     if let Some(address) = &attached.listening {
         let _ = writeln!(
             text,
-            "serving http://{address}/metrics, /healthz, /api/v1/goroutines, channels, findings"
+            "serving http://{address}/metrics, /healthz, /api/v1/goroutines, channels, findings, flow"
         );
     }
     text
@@ -290,6 +292,7 @@ pub(crate) fn report(report: &Report) -> String {
             );
         }
     }
+    text.push_str(&flow::render(&report.flow));
     if report.findings.is_empty() {
         text.push_str("no findings\n");
     }

@@ -7,7 +7,7 @@ use tracer_common::{
 };
 use tracer_golang::process::WaitDecoder;
 use tracer_model::event::{ChanOp, Event, EventKind, Fill};
-use tracer_model::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
+use tracer_model::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
 use tracer_model::wait::{Direction, WaitObject, WaitReason};
 
 /// What the numbers of a target mean; the Go side knows.
@@ -112,6 +112,10 @@ impl PendingSelect {
             at: self.at,
             actor: goid,
             kind: EventKind::SelectBegin {
+                nils: (0..)
+                    .zip(&self.chans)
+                    .map(|(index, chan)| u32::from(*chan == 0) << index)
+                    .sum(),
                 cases: cases.collect(),
                 blocking: self.blocking,
                 truncated: self.truncated || self.chans.len() < self.expected,
@@ -228,6 +232,15 @@ impl<M: Meaning> Decoder<M> {
             }
             Kind::Exit => emit(event(EventKind::Exit)),
             Kind::Run => emit(event(EventKind::Run)),
+            Kind::SelectEnd => emit(event(EventKind::SelectEnd {
+                // Below 0, as the runtime counts it, is the default case.
+                case: (head.aux <= u32::from(u16::MAX)).then_some(head.aux),
+            })),
+            Kind::SemAcquire => emit(event(EventKind::Acquire {
+                object: WaitObject::Semaphore(Addr(body.get_u64_le())),
+            })),
+            Kind::SyscallEnter => emit(event(EventKind::SyscallEnter)),
+            Kind::SyscallExit => emit(event(EventKind::SyscallExit)),
             Kind::ChanMake => {
                 let chan = ChanAddr(body.get_u64_le());
                 let site = Pc::of_return(body.get_u64_le());
@@ -337,7 +350,12 @@ mod tests {
     }
 
     fn select(cases: &[(u64, Direction)], truncated: bool) -> EventKind {
+        select_without(0, cases, truncated)
+    }
+
+    fn select_without(nils: u32, cases: &[(u64, Direction)], truncated: bool) -> EventKind {
         EventKind::SelectBegin {
+            nils,
             cases: cases
                 .iter()
                 .map(|(chan, direction)| WaitObject::Chan {
@@ -423,6 +441,25 @@ mod tests {
             (record(Kind::Exit, 0, 0, &[]), EventKind::Exit),
             (record(Kind::Run, 0, 0, &[]), EventKind::Run),
             (
+                record(Kind::SelectEnd, 0, 3, &[]),
+                EventKind::SelectEnd { case: Some(3) },
+            ),
+            (
+                record(Kind::SelectEnd, 0, u32::MAX, &[]),
+                EventKind::SelectEnd { case: None },
+            ),
+            (
+                record(Kind::SemAcquire, 0, 0, &[0x510]),
+                EventKind::Acquire {
+                    object: WaitObject::Semaphore(Addr(0x510)),
+                },
+            ),
+            (
+                record(Kind::SyscallEnter, 0, 0, &[]),
+                EventKind::SyscallEnter,
+            ),
+            (record(Kind::SyscallExit, 0, 0, &[]), EventKind::SyscallExit),
+            (
                 record(Kind::ChanMake, 0, 0, &[0xc0, 0x40]),
                 EventKind::Make {
                     chan: ChanAddr(0xc0),
@@ -475,7 +512,7 @@ mod tests {
         let nil_left_out = first(1, 2, [0, 2, 3]);
         assert_eq!(
             decode(&[nil_left_out]),
-            [select(&[(2, Receive), (3, Receive)], false)]
+            [select_without(0b1, &[(2, Receive), (3, Receive)], false)]
         );
 
         let five = [(1, Send), (2, Send), (3, Send), (4, Send), (5, Receive)];

@@ -50,12 +50,12 @@ const LEAST_CPU: f64 = 0.05;
 
 /// A set of hooks, a bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hooks(u16);
+pub(crate) struct Hooks(u32);
 
 impl Hooks {
     /// Whether it is in the set.
     pub(crate) const fn contains(self, hook: Hook) -> bool {
-        self.0 >> hook as u16 & 1 == 1
+        self.0 >> hook as u32 & 1 == 1
     }
 
     /// Those in the set.
@@ -66,7 +66,7 @@ impl Hooks {
     }
 
     const fn with(self, hook: Hook) -> Hooks {
-        Hooks(self.0 | 1 << hook as u16)
+        Hooks(self.0 | 1 << hook as u32)
     }
 }
 
@@ -369,6 +369,7 @@ impl Governor {
         let next = match self.plan.level {
             Level::Wake => Level::Park,
             // Of the highest level something may be left out, which is tried again.
+            Level::Syscalls => return None,
             Level::Full if self.plan.skipped == Hooks::default() => return None,
             _ => Level::Full,
         };
@@ -404,7 +405,7 @@ impl Governor {
                 }
             }
             Level::Park => Plan::steady(Level::Wake, Hooks::default()),
-            Level::Auto | Level::Observe | Level::Wake => Plan::PAUSE,
+            Level::Auto | Level::Observe | Level::Wake | Level::Syscalls => Plan::PAUSE,
         }
     }
 
@@ -464,7 +465,7 @@ const fn retry_index(level: Level) -> Option<usize> {
         Level::Wake => Some(0),
         Level::Park => Some(1),
         Level::Full => Some(2),
-        Level::Auto | Level::Observe => None,
+        Level::Auto | Level::Observe | Level::Syscalls => None,
     }
 }
 

@@ -83,7 +83,13 @@ pub(super) fn totals(world: &World) -> Totals {
         made: totals.made,
         direct_sends: totals.direct_sends,
         direct_receives: totals.direct_receives,
+        sends_by_runtime: totals.sends_by_runtime,
         selected: totals.selected,
+        defaulted: totals.defaulted,
+        acquires: totals.acquires,
+        syscalls: totals.syscalls,
+        syscalls_timed: totals.syscalls_timed,
+        syscall_seconds: seconds(totals.syscall_nanos),
         panics: run::Panics {
             close_of_nil: totals.panics.close_of_nil,
             close_of_closed: totals.panics.close_of_closed,
@@ -144,6 +150,8 @@ pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
                 ),
                 runs: counters.runs,
                 scheduling_seconds: seconds(counters.scheduling_nanos),
+                syscalls: counters.syscalls,
+                syscall_seconds: seconds(counters.syscall_nanos),
                 last_waker: goroutine.last_waker().map(last_waker),
             }
         })

@@ -26,6 +26,7 @@ use super::observer::Observation;
 use super::picture::{self, Counted};
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
 use crate::document::findings::Entry;
+use crate::document::flow::Flow;
 use crate::document::run::{self, Report, Summary, Totals};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
@@ -107,6 +108,8 @@ pub(crate) struct View {
     pub(crate) hits: Vec<(&'static str, u64)>,
     /// Goroutines whose state is not known since a loss.
     pub(crate) unknown: usize,
+    /// The ways of messages, wake-ups and locks.
+    pub(crate) flow: Flow,
     /// What the governor does, if there is one.
     pub(crate) governor: Option<run::Governor>,
 }
@@ -512,6 +515,7 @@ impl Pipeline {
             findings: self.current_findings(),
             hits: counted.hits,
             unknown: self.world.unknown_goroutines().count(),
+            flow: Flow::new(&self.world, &self.symbols),
             governor: self.governed.as_ref().map(Governed::document),
         }
     }
@@ -592,6 +596,7 @@ impl Pipeline {
             hits: counted.hits.into_iter().collect(),
             goroutines: picture::goroutines(&self.world),
             channels: picture::channels(&self.world, &self.symbols),
+            flow: Flow::new(&self.world, &self.symbols),
             findings: self.current_findings(),
             probes_removed: removed,
         };

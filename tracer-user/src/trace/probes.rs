@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tracer_common::{ABSENT, Hook, TargetConfig};
+use tracer_common::{ABSENT, HOOK_COUNT, Hook, TargetConfig};
 
 use tracer_golang::binary::{GoBinary, HookSite, SiteError};
 use tracer_golang::process::WaitDecoder;
@@ -25,13 +25,17 @@ pub(crate) const CAUTIOUS_HIT_COST_NANOS: u64 = 3_000;
 /// The slot of the kernel side's table of targets: this program traces one.
 pub(crate) const SLOT: u32 = 0;
 
+/// How many hooks there are of system calls, the last ones.
+const SYSCALL_HOOKS: usize = 2;
+
 /// The hooks of a level; of `auto`, those that it may take. Each level takes those of the one below as well.
 pub(crate) const fn hooks(level: Level) -> &'static [Hook] {
     match level {
         Level::Observe => &[],
         Level::Wake => &[Hook::Ready],
         Level::Park => &[Hook::Park, Hook::Ready, Hook::Create, Hook::Exit],
-        Level::Auto | Level::Full => &Hook::ALL,
+        Level::Auto | Level::Full => Hook::ALL.split_at(HOOK_COUNT - SYSCALL_HOOKS).0,
+        Level::Syscalls => &Hook::ALL,
     }
 }
 
@@ -39,7 +43,7 @@ pub(crate) const fn hooks(level: Level) -> &'static [Hook] {
 pub(crate) fn world(level: Level) -> World {
     match level {
         Level::Auto | Level::Wake => World::new().without_parks(),
-        Level::Observe | Level::Park | Level::Full => World::new(),
+        Level::Observe | Level::Park | Level::Full | Level::Syscalls => World::new(),
     }
 }
 
@@ -55,7 +59,14 @@ pub(crate) struct Sites {
 const fn adds_detail(hook: Hook) -> bool {
     matches!(
         hook,
-        Hook::ChanMake | Hook::Run | Hook::DirectSend | Hook::DirectRecv
+        Hook::ChanMake
+            | Hook::Run
+            | Hook::DirectSend
+            | Hook::DirectRecv
+            | Hook::SelectEnd
+            | Hook::SemAcquire
+            | Hook::SyscallEnter
+            | Hook::SyscallExit
     )
 }
 
@@ -77,7 +88,7 @@ pub(crate) fn sites(binary: &GoBinary, level: Level) -> Result<Sites, Failure> {
         match binary.hook_site(hook) {
             Ok(site) => sites.found.push(site),
             Err(SiteError::Absent {
-                hook: Hook::Select | Hook::ChanClose | Hook::ChanMake,
+                hook: Hook::Select | Hook::SelectEnd | Hook::ChanClose | Hook::ChanMake,
                 ..
             }) => {}
             Err(error) if adds_detail(hook) => sites.left_out.push((hook, error)),
@@ -95,8 +106,8 @@ pub(crate) fn sites(binary: &GoBinary, level: Level) -> Result<Sites, Failure> {
 /// in every way (the kernel cannot emulate it, and a stack that grows runs it twice), which
 /// `cargo xtask bench` measures.
 pub(crate) fn move_to_entry(sites: &mut [HookSite]) {
-    // Two sites are in the middle of their functions: what they read is not there before.
-    let begins = |site: &&mut HookSite| !matches!(site.hook, Hook::Create | Hook::ChanMake);
+    // Some sites are in the middle of their functions: what they read is not there before.
+    let begins = |site: &&mut HookSite| site.result.is_none() && site.hook != Hook::Create;
     for site in sites.iter_mut().filter(begins) {
         site.vaddr.0 -= site.offset_in_function;
         site.file_offset.0 -= site.offset_in_function;

@@ -6,7 +6,7 @@ use iced_x86::{
 };
 use tracer_common::FrameState;
 
-use super::{Flow, Instruction, Mention, Registers};
+use super::{Flow, Frame, Instruction, Mention, Registers};
 use crate::binary::Vaddr;
 
 /// RAX RBX RCX RDI RSI R8 R9 R10 R11.
@@ -55,6 +55,8 @@ pub(super) fn decode(bytes: &[u8], entry: Vaddr) -> Vec<Instruction> {
                 flow: flow(&decoded),
                 writes: writes(&mut info, &decoded),
                 copies: copies(&decoded),
+                frame: frame(&mut info, &decoded),
+                sets_g: sets_g(&decoded),
                 returns: decoded.flow_control() == FlowControl::Return,
                 emulated: is_emulated(raw),
                 mention: mention(&decoded),
@@ -112,6 +114,13 @@ fn writes(info: &mut InstructionInfoFactory, decoded: &Decoded) -> Registers {
         .fold(Registers::NONE, Registers::and)
 }
 
+/// `mov r14, fs:[…]`: the compiler puts nothing else of the thread's own memory there.
+fn sets_g(decoded: &Decoded) -> bool {
+    decoded.code() == Opcode::Mov_r64_rm64
+        && decoded.op0_register() == Register::R14
+        && decoded.memory_segment() == Register::FS
+}
+
 /// `mov` of a whole general register into another one.
 fn copies(decoded: &Decoded) -> Option<(Registers, Registers)> {
     let moves = matches!(decoded.code(), Opcode::Mov_r64_rm64 | Opcode::Mov_rm64_r64);
@@ -120,6 +129,37 @@ fn copies(decoded: &Decoded) -> Option<(Registers, Registers)> {
             .then(|| Registers::one(decoded.op_register(operand).number() as u32))
     };
     moves.then(|| Some((register(0)?, register(1)?)))?
+}
+
+/// What it does to memory by the stack pointer; `call`, `push` and `pop` move that, and are not told.
+fn frame(info: &mut InstructionInfoFactory, decoded: &Decoded) -> Option<Frame> {
+    if decoded.is_stack_instruction() || decoded.memory_base() != Register::RSP {
+        return None;
+    }
+    let at = decoded.memory_displacement64() as i64;
+    let register = |operand| {
+        (decoded.op_kind(operand) == OpKind::Register)
+            .then(|| Registers::one(decoded.op_register(operand).number() as u32))
+    };
+    if decoded.memory_index() == Register::None {
+        match decoded.code() {
+            Opcode::Mov_rm64_r64 => return Some(Frame::Keeps(register(1)?, at)),
+            Opcode::Mov_r64_rm64 => return Some(Frame::Takes(register(0)?, at)),
+            _ => {}
+        }
+    }
+    let written = info.info(decoded).used_memory().iter().find(|used| {
+        !matches!(
+            used.access(),
+            OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+        )
+    })?;
+    let size = i64::try_from(written.memory_size().size()).unwrap_or(0);
+    Some(if decoded.memory_index() != Register::None || size == 0 {
+        Frame::SpoilsAny
+    } else {
+        Frame::Spoils(at, size)
+    })
 }
 
 /// Which instructions every kernel's uprobes emulate (arch/x86/kernel/uprobes.c,

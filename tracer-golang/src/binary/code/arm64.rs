@@ -4,7 +4,7 @@
 
 use tracer_common::FrameState;
 
-use super::{Flow, Instruction, Mention, Registers};
+use super::{Flow, Frame, Instruction, Mention, Registers};
 use crate::binary::Vaddr;
 
 /// Number of the stack pointer in [`Registers`] (the zero register, which shares the encoding, is
@@ -450,6 +450,8 @@ pub(super) fn decode(bytes: &[u8], entry: Vaddr) -> Vec<Instruction> {
                 flow,
                 writes,
                 copies: copies(word),
+                frame: frame(word),
+                sets_g: false,
                 returns: word & 0xffff_fc1f == 0xd65f_0000,
                 emulated: is_emulated(word, operation),
                 mention: mention.map(|(address, kind)| (Vaddr(address), kind)),
@@ -469,6 +471,31 @@ fn copies(word: u32) -> Option<(Registers, Registers)> {
     let (rd, rm) = (bits(word, 0, 5), bits(word, 16, 5));
     (word & 0xffe0_ffe0 == 0xaa00_03e0 && rd != 31 && rm != 31)
         .then(|| (Registers::one(rd), Registers::one(rm)))
+}
+
+/// What it does to memory by the stack pointer.
+fn frame(word: u32) -> Option<Frame> {
+    // Loads and stores: bit 27 set, bit 25 clear; the base is in bits 5 to 9.
+    if word & 0x0a00_0000 != 0x0800_0000 || bits(word, 5, 5) != SP {
+        return None;
+    }
+    // Unsigned offset, in units of the size.
+    if word & 0x3b00_0000 == 0x3900_0000 {
+        let size = 1_i64 << bits(word, 30, 2);
+        let at = i64::from(bits(word, 10, 12)) * size;
+        let register = bits(word, 0, 5);
+        return match (word & 0xffc0_0000, word & 0x04c0_0000) {
+            (0xf900_0000, _) if register != 31 => Some(Frame::Keeps(Registers::one(register), at)),
+            (0xf940_0000, _) if register != 31 => Some(Frame::Takes(Registers::one(register), at)),
+            // A store of a general register.
+            (_, 0) => Some(Frame::Spoils(at, size)),
+            // A vector register: up to 16 bytes, its size says another field.
+            (_, vector) if vector & 0x0400_0000 != 0 => Some(Frame::SpoilsAny),
+            // A load.
+            _ => None,
+        };
+    }
+    Some(Frame::SpoilsAny)
 }
 
 /// Which instructions the kernel's uprobes simulate (arch/arm64/kernel/probes/decode-insn.c): direct

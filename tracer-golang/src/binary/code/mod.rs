@@ -70,6 +70,19 @@ pub(super) enum Mention {
     Address,
 }
 
+/// What an instruction does to the function's frame, at a distance in bytes from the stack pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    /// It keeps the whole of a general register there.
+    Keeps(Registers, i64),
+    /// It sets a general register to the eight bytes there.
+    Takes(Registers, i64),
+    /// It writes something else there, so many bytes.
+    Spoils(i64, i64),
+    /// It writes somewhere in the frame.
+    SpoilsAny,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Instruction {
     pub(super) address: Vaddr,
@@ -78,6 +91,11 @@ pub(super) struct Instruction {
     pub(super) writes: Registers,
     /// The general register that it sets to the whole of another one, and that one.
     pub(super) copies: Option<(Registers, Registers)>,
+    /// What it does to the frame by the stack pointer. What it writes by another register is not told:
+    /// nobody has the address of where the compiler keeps a register.
+    pub(super) frame: Option<Frame>,
+    /// Whether it sets the register of g to the running goroutine, from where the thread keeps it.
+    pub(super) sets_g: bool,
     /// Whether it returns from the function.
     pub(super) returns: bool,
     /// Whether a uprobe on it needs no single step: the kernel does its work by itself.
@@ -192,6 +210,14 @@ pub(super) fn g_register(arch: Arch) -> Registers {
     match arch {
         Arch::Amd64 => Registers::one(14),
         Arch::Arm64 => Registers::one(28),
+    }
+}
+
+/// The stack pointer.
+pub(super) fn stack_pointer(arch: Arch) -> Registers {
+    match arch {
+        Arch::Amd64 => Registers::one(4),
+        Arch::Arm64 => Registers::one(31),
     }
 }
 
