@@ -220,6 +220,9 @@ layouts! {
     Timer of "runtime.timer" {
         when: "when";
         period: "period";
+        mu: "mu", optional;
+        send_lock: "sendLock", optional;
+        is_sending: "isSending", optional;
     }
     /// `runtime.pollDesc`, what the network poller knows of a file descriptor.
     PollDesc of "runtime.pollDesc" {

@@ -39,6 +39,7 @@ func init() {
 	add("library", "signal-stopped", signalStopped)
 	add("library", "ticker-stopped", tickerStopped)
 	add("library", "timer-stopped", timerStopped)
+	add("library", "timer-received-twice", timerReceivedTwice)
 }
 
 //go:noinline
@@ -342,5 +343,12 @@ func timerStopped() func() {
 	timer.Stop()
 	c := timer.C
 	stuck("waits for a stopped timer", func() { <-c })
+	return nil
+}
+
+//go:noinline
+func timerReceivedTwice() func() {
+	c := time.NewTimer(time.Nanosecond).C
+	stuck("receives from a timer that has fired", func() { <-c; <-c })
 	return nil
 }

@@ -37,6 +37,7 @@ mod snapshot;
 mod stack;
 mod sudog;
 mod symbols;
+mod timers;
 pub mod types;
 pub mod value;
 mod waits;

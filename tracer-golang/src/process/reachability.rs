@@ -430,7 +430,8 @@ impl<M: TargetMemory> Pass<'_, M> {
         Ok(sudogs)
     }
 
-    /// The channels among those waited on that a timer may send to (Go 1.23 and later).
+    /// The channels among those waited on that a timer may send to (Go 1.23 and later), as long as nobody
+    /// who refers to it sets it anew.
     fn with_timer(
         &self,
         waiting: &[(&Goroutine, Header, FxHashSet<u64>)],
@@ -454,11 +455,18 @@ impl<M: TargetMemory> Pass<'_, M> {
             .collect();
         let mut bulk = Bulk::default();
         bulk.read(self.process.memory(), &items)?;
-        Ok((0..)
-            .zip(objects)
-            .filter(|&(i, _)| bulk.get(i).is_none_or(|bytes| u64_at(bytes, 0) != 0))
-            .map(|(_, chan)| chan)
-            .collect())
+        let mut armed = FxHashSet::default();
+        for (i, chan) in objects.into_iter().enumerate() {
+            let timer = bulk.get(i).map(|bytes| u64_at(bytes, 0));
+            if match timer {
+                Some(0) => false,
+                Some(timer) => !self.process.is_stopped(timer)?,
+                None => true,
+            } {
+                armed.insert(chan);
+            }
+        }
+        Ok(armed)
     }
 
     /// Takes the runtime's own bookkeeping out of the way: g's lead to all goroutines, their sudogs to
