@@ -255,6 +255,11 @@ pub struct Reachability {
     pub unreached: Vec<Goid>,
     /// Which of the unreached goroutines can get at what the others wait on.
     pub holders: Vec<Holder>,
+    /// Waiting goroutines of which all that could end their wait, beside others of `unused` and
+    /// `unreached`, is a global variable that no code uses that can still run. `None` if that could
+    /// not be told.
+    #[serde(default)]
+    pub unused: Option<Vec<Unused>>,
     /// User goroutines whose stacks could not be read at rest, since they were running: their
     /// registers are not in memory, so what they hold is not known for sure.
     pub running: Vec<Goid>,
@@ -265,6 +270,20 @@ pub struct Reachability {
     pub ran: Vec<Goid>,
     /// What could not be read; if not empty, nothing is proven.
     pub errors: Vec<String>,
+}
+
+/// A goroutine that waits for what an unused global variable alone leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Unused {
+    /// Who waits.
+    pub goid: Goid,
+    /// What is waited on.
+    pub object: WaitTarget,
+    /// The variable, as Go spells it with its package; empty if it has no name.
+    pub variable: Box<str>,
+    /// How it leads there: the address of a word in it, then each heap object on the way, then the
+    /// object. Only the object, if that is part of the variable.
+    pub path: Vec<Addr>,
 }
 
 /// A goroutine that refers to an object on which another one waits.

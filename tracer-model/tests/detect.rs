@@ -487,6 +487,71 @@ fn passes_during_which_others_ran() {
 }
 
 #[test]
+fn what_an_unused_variable_leads_to_is_likely_and_never_proven() {
+    let held = "g5 unused main.jobs c1";
+    let nobody = "unused none";
+    let unclear = "ran g9";
+    let likely = "leak likely g5 | g5 c1<()\n";
+    // The facts of each pass, and what the last one finds.
+    let table: [(&[&str], &str); 8] = [
+        (&[held], likely),
+        (&[held; 30], likely),
+        (&[held, unclear, unclear], likely),
+        (&[held, nobody], ""),
+        (&[held, nobody, unclear], ""),
+        (&["g5 unused main.jobs c1\n unreached g6"], ""),
+        // Held twice and unreached once is no proof.
+        (&[held, held, "unreached g5\n unused none"], likely),
+        (&[held, "unreached g5\n ran g9"], likely),
+    ];
+    for (passes, expected) in table {
+        let mut detector = Detector::new();
+        let mut found = String::new();
+        for (index, facts) in passes.iter().enumerate() {
+            let goroutines = "g5 waiting recv:c1\n g6 running";
+            let snapshot = pass_at(1000 * (index as u64 + 1), goroutines, facts);
+            found = show(&detector.pass(&snapshot, None, &Names));
+        }
+        assert_eq!(found.replace('>', "<"), expected, "{passes:?}");
+    }
+}
+
+#[test]
+fn who_moved_is_not_held_any_more() {
+    let mut detector = Detector::new();
+    let facts = "g5 unused main.jobs c1\n g6 unused main.jobs c1";
+    let goroutines = "g5 waiting recv:c1\n g6 waiting recv:c1";
+    let found = detector.pass(&pass_at(1000, goroutines, facts), None, &Names);
+    assert_eq!(found.len(), 2, "{}", show(&found));
+    let goroutines = "g5 waiting recv:c1\n g6 waiting recv:c2";
+    let found = detector.pass(&pass_at(2000, goroutines, "ran g6"), None, &Names);
+    assert_eq!(found, []);
+}
+
+#[test]
+fn an_unused_variable_is_named() {
+    let facts = "g5 unused main.jobs c1";
+    let snapshot = pass_at(1000, "g5 waiting recv:c1", facts);
+    let mut detector = Detector::new();
+    let findings = detector.pass(&snapshot, None, &Names);
+    assert!(detector.is_settled(), "looking again makes it no surer");
+    assert!(
+        findings[0]
+            .reason
+            .ends_with("which nothing but the unused variable main.jobs leads to"),
+        "{}",
+        findings[0].reason
+    );
+    let why = detector.pass_with_why(&snapshot, None, &Names, findings[0].goroutines[0]);
+    let why = why.expect("it is there");
+    assert!(
+        why.reasons[0].starts_with("the unused variable main.jobs leads to"),
+        "{:?}",
+        why.reasons
+    );
+}
+
+#[test]
 fn the_same_snapshot_twice_proves_nothing() {
     let mut detector = Detector::new();
     let snapshot = pass_at(1000, "g5 waiting send:c1", "unreached g5");

@@ -430,6 +430,7 @@ impl Reader<'_> {
             finished: Ktime(self.reads),
             unreached: candidates.iter().copied().map(goid).collect(),
             holders,
+            unused: None,
             running: running.into_iter().map(goid).collect(),
             ran: ran.into_iter().map(goid).collect(),
             errors: Vec::new(),

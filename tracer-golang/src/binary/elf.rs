@@ -242,6 +242,33 @@ impl Elf {
         found
     }
 
+    /// The symbols of `.symtab` that are no functions, in no order, with their names.
+    pub(super) fn objects(&self) -> Vec<(Symbol, &str)> {
+        let mut objects = Vec::new();
+        let Some(file) = self.file() else {
+            return objects;
+        };
+        let table = file.elf_symbol_table();
+        for symbol in table.iter() {
+            let defined = symbol.st_shndx.get(LittleEndian) != elf::SHN_UNDEF;
+            if !defined || symbol.st_type() == elf::STT_FUNC {
+                continue;
+            }
+            let name = table.symbol_name(LittleEndian, symbol).unwrap_or(b"");
+            let symbol = Symbol {
+                vaddr: Vaddr(symbol.st_value.get(LittleEndian)),
+                size: symbol.st_size.get(LittleEndian),
+            };
+            objects.push((symbol, std::str::from_utf8(name).unwrap_or("")));
+        }
+        objects
+    }
+
+    /// Whether `vaddr` lies in the program once it is loaded.
+    pub(super) fn is_loaded(&self, vaddr: Vaddr) -> bool {
+        self.segments.iter().any(|segment| segment.contains(vaddr))
+    }
+
     /// The bytes of all PT_NOTE segments.
     pub(super) fn notes(&self) -> Vec<&[u8]> {
         self.program_headers(elf::PT_NOTE)

@@ -16,6 +16,7 @@ mod moduledata;
 mod pclntab;
 mod result;
 mod sites;
+mod statics;
 mod table;
 mod variables;
 mod version;
@@ -30,9 +31,11 @@ use tracer_common::Hook;
 use crate::layout::{LayoutSource, MissingLayout, RuntimeLayout};
 
 pub use build_id::BuildId;
+pub(crate) use code::References;
 pub use elf::Segment;
 pub use pclntab::{Function, LiveSlots, Pclntab};
 pub use sites::{HookSite, SiteError};
+pub(crate) use statics::{Content, Statics};
 pub use table::{ExtractError, LayoutTable};
 pub use variables::RuntimeVariables;
 pub use version::GoVersion;
@@ -392,6 +395,24 @@ impl GoBinary {
     /// Where the byte at `vaddr` is in the file; `None` for bss and what is not loaded.
     pub fn file_offset(&self, vaddr: Vaddr) -> Option<FileOffset> {
         self.elf.file_offset(vaddr)
+    }
+
+    /// Its static memory by the linker's symbols. `None` if it is stripped.
+    pub(crate) fn statics(&self) -> Option<Statics> {
+        Statics::read(&self.elf, self.layout.types)
+    }
+
+    /// What the code of a function refers to: of all of it, or from some places on. `None` if not all
+    /// of it was decoded.
+    pub(crate) fn references(
+        &self,
+        function: &Function<'_>,
+        from: Option<&[Vaddr]>,
+    ) -> Option<References> {
+        match from {
+            None => References::of(&self.elf, function),
+            Some(places) => References::from(&self.elf, function, places),
+        }
     }
 
     /// `len` bytes at `vaddr` as they are in the file; `None` if the file does not have them all

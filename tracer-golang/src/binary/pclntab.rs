@@ -400,6 +400,7 @@ impl Pclntab {
 
 /// Table index of the fields of `runtime._func` that are used here, bytes from its begin.
 mod record {
+    pub(super) const DEFERRETURN: usize = 12;
     pub(super) const PCSP: usize = 16;
     pub(super) const PCFILE: usize = 20;
     pub(super) const PCLN: usize = 24;
@@ -431,6 +432,20 @@ impl<'a> Function<'a> {
             .table
             .value_at(self.field(record::PCSP)?, self.entry, pc)?;
         u32::try_from(value).ok()
+    }
+
+    /// Where a frame of it goes on after a panic that one of its deferred calls recovered from: its
+    /// exit. `None` if it defers nothing.
+    pub fn deferreturn(&self) -> Option<Vaddr> {
+        match self.field(record::DEFERRETURN)? {
+            0 => None,
+            offset => Some(Vaddr(self.entry.0.checked_add(u64::from(offset))?)),
+        }
+    }
+
+    /// Whether a byte of its code is at that address.
+    pub(crate) fn contains(&self, vaddr: u64) -> bool {
+        (self.entry.0..self.end.0).contains(&vaddr)
     }
 
     /// Code size, bytes.

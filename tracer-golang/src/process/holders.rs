@@ -79,14 +79,7 @@ pub(super) fn find<M: TargetMemory>(
     unreached: &[Candidate],
 ) -> Result<Vec<Holder>, ProcessError> {
     let mut graph = Graph::default();
-    // What is waited on, by object: several may lie in one.
-    let mut targets: FxHashMap<u32, Vec<u64>> = FxHashMap::default();
-    for &(object, addr) in unreached.iter().flat_map(|candidate| &candidate.targets) {
-        let addresses = targets.entry(graph.node(object)).or_default();
-        if !addresses.contains(&addr) {
-            addresses.push(addr);
-        }
-    }
+    let targets = graph.targets(unreached);
     let mut slots: Vec<Vec<Slot>> = Vec::with_capacity(unreached.len());
     for group in unreached.chunks(STACKS) {
         slots.extend(graph.slots(process, stacks, mark, group)?);
@@ -97,19 +90,11 @@ pub(super) fn find<M: TargetMemory>(
     let mut steps = MAX_STEPS;
     for (candidate, slots) in unreached.iter().zip(&slots) {
         for way in graph.ways(slots, &targets, &leads, &mut steps) {
-            let on_the_way = way.before.iter().map(|&node| {
-                let object = graph.objects[node as usize];
-                Addr(mark.heap().span(object.span).base(object.index))
-            });
-            let begin: Vec<Addr> = [Addr(way.slot.addr)]
-                .into_iter()
-                .chain(on_the_way)
-                .collect();
             for &addr in targets.get(&way.target).into_iter().flatten() {
                 holders.push(Holder {
                     object: WaitTarget(Addr(addr)),
                     goid: candidate.goid,
-                    path: begin.iter().copied().chain([Addr(addr)]).collect(),
+                    path: graph.path(mark, &way, addr),
                     frame: way.slot.frame,
                 });
             }
@@ -118,7 +103,61 @@ pub(super) fn find<M: TargetMemory>(
     Ok(holders)
 }
 
+/// The shortest ways from words of static memory, each with its address, to what candidates wait on, by
+/// the address of that.
+pub(super) fn from_statics<M: TargetMemory>(
+    process: &GoProcess<M>,
+    mark: &Mark,
+    words: &[(u64, u64)],
+    candidates: &[Candidate],
+) -> Result<FxHashMap<u64, Vec<Addr>>, ProcessError> {
+    let mut graph = Graph::default();
+    let targets = graph.targets(candidates);
+    let mut slots = Vec::new();
+    for &(addr, word) in words {
+        if let Some(node) = graph.node_of(mark, word) {
+            slots.push(Slot {
+                addr,
+                node,
+                frame: None,
+                waits: false,
+            });
+        }
+    }
+    graph.read(process.memory(), mark)?;
+    let leads = graph.leading_to(targets.keys().copied());
+    let mut found = FxHashMap::default();
+    for way in graph.ways(&slots, &targets, &leads, &mut { MAX_STEPS }) {
+        for &addr in targets.get(&way.target).into_iter().flatten() {
+            found.insert(addr, graph.path(mark, &way, addr));
+        }
+    }
+    Ok(found)
+}
+
 impl Graph {
+    /// What candidates wait on, by object: several may lie in one.
+    fn targets(&mut self, candidates: &[Candidate]) -> FxHashMap<u32, Vec<u64>> {
+        let mut targets: FxHashMap<u32, Vec<u64>> = FxHashMap::default();
+        for &(object, addr) in candidates.iter().flat_map(|candidate| &candidate.targets) {
+            let addresses = targets.entry(self.node(object)).or_default();
+            if !addresses.contains(&addr) {
+                addresses.push(addr);
+            }
+        }
+        targets
+    }
+
+    /// The addresses of a way: the slot, what is between, the target.
+    fn path(&self, mark: &Mark, way: &Way<'_>, target: u64) -> Vec<Addr> {
+        let between = way.before.iter().map(|&node| {
+            let object = self.objects[node as usize];
+            mark.heap().span(object.span).base(object.index)
+        });
+        let path = [way.slot.addr].into_iter().chain(between).chain([target]);
+        path.map(Addr).collect()
+    }
+
     fn node(&mut self, object: Object) -> u32 {
         let next = self.objects.len() as u32;
         *self.nodes.entry(object).or_insert_with(|| {

@@ -6,10 +6,13 @@
 //! Memory is read by spans, in rounds: all objects that were found and not yet read, in order of
 //! their addresses, a few megabytes at a time. Beside the spans it takes three bits an object.
 
+use std::ops::Range;
+
+use rustc_hash::FxHashSet;
 use tracer_model::ids::Addr;
 
 use super::heap::{Heap, Object};
-use super::memory::{MemoryError, Request, TargetMemory};
+use super::memory::{Bulk, MemoryError, Request, TargetMemory};
 
 /// Bytes read at once.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -20,6 +23,8 @@ const BATCH_RANGES: usize = 1024;
 const WHOLE_SPAN: u64 = 16 << 10;
 /// Problems that are kept; more say nothing new.
 const MAX_ERRORS: usize = 16;
+/// A closure is no smaller, bytes: its code's address, and something that it captured.
+const MIN_CLOSURE: u64 = 16;
 
 /// A set of objects by their numbers.
 #[derive(Debug, Default)]
@@ -91,6 +96,12 @@ pub(super) struct Mark {
     /// Spans with pending objects, in no order.
     queue: Vec<u32>,
     queued: Vec<bool>,
+    /// Addresses outside of the heap that it keeps note of, and those that it met.
+    watched: Range<u64>,
+    met: FxHashSet<u64>,
+    /// Spans with objects without pointers that may be closures and were not looked at yet: these are
+    /// pending, too.
+    closures: Vec<u32>,
     /// Buffer of a batch.
     bytes: Vec<u8>,
     /// Bytes read from the heap.
@@ -120,6 +131,9 @@ impl Mark {
             reached,
             free,
             pending,
+            watched: 0..0,
+            met: FxHashSet::default(),
+            closures: Vec::new(),
             bytes: Vec::new(),
             read: 0,
             errors: Vec::new(),
@@ -169,7 +183,71 @@ impl Mark {
             if self.reached.insert(number) {
                 self.enqueue(object, number);
             }
+        } else if self.watched.contains(&word) {
+            self.met.insert(word);
         }
+    }
+
+    /// From now on keeps note of words in this range, which is no part of the heap; of none if it is
+    /// empty.
+    pub(super) fn watch(&mut self, range: Range<u64>) {
+        self.watched = range;
+        if self.watched.is_empty() {
+            self.met.clear();
+            for span in std::mem::take(&mut self.closures) {
+                self.queued[span as usize] = false;
+                let span = self.heap.span(span);
+                for number in span.first..span.first + u64::from(span.elems) {
+                    self.pending.remove(number);
+                }
+            }
+        }
+    }
+
+    /// The words in the watched range that were met since the last call, the first words of objects
+    /// without pointers included: a closure that captured none has its code's address there.
+    ///
+    /// # Errors
+    /// Only what ends everything.
+    pub(super) fn met<M: TargetMemory>(
+        &mut self,
+        memory: &M,
+    ) -> Result<FxHashSet<u64>, MemoryError> {
+        let mut bulk = Bulk::default();
+        let mut items = Vec::new();
+        for span in std::mem::take(&mut self.closures) {
+            self.queued[span as usize] = false;
+            let span = *self.heap.span(span);
+            let end = span.first + u64::from(span.elems);
+            let mut from = span.first;
+            while let Some(number) = self.pending.first(from, end) {
+                self.pending.remove(number);
+                items.push((span.base((number - span.first) as u32), 8));
+                from = number + 1;
+            }
+            if items.len() >= BATCH_RANGES {
+                self.first_words(memory, &mut bulk, &mut items)?;
+            }
+        }
+        self.first_words(memory, &mut bulk, &mut items)?;
+        Ok(std::mem::take(&mut self.met))
+    }
+
+    fn first_words<M: TargetMemory>(
+        &mut self,
+        memory: &M,
+        bulk: &mut Bulk,
+        items: &mut Vec<(u64, usize)>,
+    ) -> Result<(), MemoryError> {
+        bulk.read(memory, items)?;
+        for i in 0..items.len() {
+            let word = bulk.get(i).and_then(|bytes| bytes.first_chunk());
+            let word = word.map(|word| u64::from_le_bytes(*word));
+            self.met
+                .extend(word.filter(|word| self.watched.contains(word)));
+        }
+        items.clear();
+        Ok(())
     }
 
     /// Reaches an object, and reads it even if it was excluded.
@@ -180,14 +258,19 @@ impl Mark {
     }
 
     fn enqueue(&mut self, object: Object, number: u64) {
-        if self.heap.span(object.span).noscan {
+        let span = self.heap.span(object.span);
+        let noscan = span.noscan;
+        if noscan && (self.watched.is_empty() || span.elem_size < MIN_CLOSURE) {
             return;
         }
         self.pending.insert(number);
         let queued = &mut self.queued[object.span as usize];
         if !*queued {
             *queued = true;
-            self.queue.push(object.span);
+            match noscan {
+                true => self.closures.push(object.span),
+                false => self.queue.push(object.span),
+            }
         }
     }
 
@@ -226,7 +309,7 @@ impl Mark {
     }
 
     /// Which bytes of the first spans of `spans` are read together: at least one span.
-    fn batch(&self, spans: &[u32]) -> Vec<(u32, std::ops::Range<u64>)> {
+    fn batch(&self, spans: &[u32]) -> Vec<(u32, Range<u64>)> {
         let mut batch = Vec::new();
         let mut total = 0;
         for &number in spans {
@@ -262,7 +345,7 @@ impl Mark {
     fn small<M: TargetMemory>(
         &mut self,
         memory: &M,
-        batch: &[(u32, std::ops::Range<u64>)],
+        batch: &[(u32, Range<u64>)],
     ) -> Result<(), MemoryError> {
         let mut bytes = std::mem::take(&mut self.bytes);
         let total: u64 = batch.iter().map(|(_, range)| range.end - range.start).sum();

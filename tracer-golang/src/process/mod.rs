@@ -39,6 +39,8 @@ mod sudog;
 mod symbols;
 mod timers;
 pub mod types;
+mod unused;
+mod uses;
 pub mod value;
 mod waits;
 
@@ -159,6 +161,7 @@ pub struct GoProcess<M = LiveMemory> {
     symbols: Symbols,
     pcs: PcCache,
     types: Types,
+    code: uses::Known,
 }
 
 impl GoProcess<LiveMemory> {
@@ -191,6 +194,7 @@ impl<M: TargetMemory> GoProcess<M> {
                 binary.layout().types,
                 modules.iter().map(|module| module.types.clone()),
             ),
+            code: uses::Known::default(),
             memory,
             binary,
             bias,

@@ -17,12 +17,14 @@
 //! - A goroutine that stays unreached must not have moved from begin to end; if it did, it counts as
 //!   revived, and so does what it refers to.
 //! - Where anything is not known (no object, not on the heap, unreadable), a goroutine is revived.
+//!
+//! Global variables come last: what they alone lead to is told apart (see [`super::unused`]).
 
 use std::ops::Range;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{Addr, Goid, Ktime};
-use tracer_model::snapshot::{Goroutine, Holder, Reachability, Snapshot, State};
+use tracer_model::snapshot::{Goroutine, Holder, Reachability, Snapshot, State, Unused};
 use tracer_model::wait::{WaitKind, WaitObject, WaitReason};
 
 use super::bytes::u64_at;
@@ -34,6 +36,8 @@ use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::role::Role;
 use super::stack::{Extent, PcCache, Start, Walker};
 use super::sudog::Sudog;
+use super::unused::Held;
+use super::uses::Uses;
 use super::waits::is_semaphore;
 use super::{GoProcess, ProcessError, goroutines, holders, semaphores};
 
@@ -59,7 +63,8 @@ pub(super) struct Candidate {
     pub(super) header: Header,
     /// The objects of the heap, one of which must be reached; empty for a wait that nothing ends.
     pub(super) targets: Vec<(Object, u64)>,
-    revived: bool,
+    /// Those that are global variables or parts of one: they are reached if code may use them.
+    pub(super) statics: Vec<u64>,
 }
 
 /// A goroutine as its header was read.
@@ -93,21 +98,29 @@ impl<M: TargetMemory> GoProcess<M> {
         self.memory().check_alive()?;
         let started = now();
         let stacks = Stacks::new(std::mem::take(&mut self.pcs));
+        let code = std::mem::take(&mut self.code);
         let mut pass = Pass {
             process: self,
             stacks,
+            uses: None,
+            code,
             errors: Vec::new(),
             caught: FxHashSet::default(),
         };
         let found = pass.found(snapshot);
         let Pass {
-            mut errors, stacks, ..
+            mut errors,
+            stacks,
+            code,
+            ..
         } = pass;
         self.pcs = stacks.into_pcs();
+        self.code = code;
         let Found {
             unreached,
             mark,
             holders,
+            unused,
             running,
             ran,
         } = found?;
@@ -119,6 +132,7 @@ impl<M: TargetMemory> GoProcess<M> {
             finished: now(),
             unreached: unreached.iter().map(|candidate| candidate.goid).collect(),
             holders,
+            unused,
             running,
             ran,
             errors,
@@ -126,12 +140,22 @@ impl<M: TargetMemory> GoProcess<M> {
     }
 }
 
+/// The candidates that no root reaches.
+struct Unreached {
+    candidates: Vec<Candidate>,
+    /// None was needed without candidates.
+    mark: Option<Mark>,
+    /// Those that globals alone reach, and some that nothing does; if that can be told.
+    held: Option<Held>,
+}
+
 /// What one pass found.
 struct Found {
     unreached: Vec<Candidate>,
-    /// None was needed without candidates.
     mark: Option<Mark>,
     holders: Vec<Holder>,
+    /// Who waits for what unused globals alone lead to, if that can be told.
+    unused: Option<Vec<Unused>>,
     /// Who ran meanwhile, and whose stack was never read at rest.
     running: Vec<Goid>,
     /// Who else ran meanwhile.
@@ -139,9 +163,13 @@ struct Found {
 }
 
 /// One pass over the target.
-struct Pass<'a, M> {
-    process: &'a GoProcess<M>,
-    stacks: Stacks,
+pub(super) struct Pass<'a, M> {
+    pub(super) process: &'a GoProcess<M>,
+    pub(super) stacks: Stacks,
+    /// While it is being found out: what is used by those who can run.
+    pub(super) uses: Option<Uses<'a, M>>,
+    /// What is known about the binary's code.
+    pub(super) code: super::uses::Known,
     errors: Vec<String>,
     /// Goroutines whose stacks, when they were read last, were in use, or changed meanwhile.
     caught: FxHashSet<u64>,
@@ -150,13 +178,17 @@ struct Pass<'a, M> {
 impl<M: TargetMemory> Pass<'_, M> {
     fn found(&mut self, snapshot: &Snapshot) -> Result<Found, ProcessError> {
         let first = self.headers()?;
-        let (unreached, mark) = self.unreached(snapshot, &living(&first))?;
-        let holders = match &mark {
+        let Unreached {
+            candidates: unreached,
+            mark,
+            held,
+        } = self.unreached(snapshot, &living(&first))?;
+        let mut holders = match &mark {
             Some(mark) => holders::find(self.process, &mut self.stacks, mark, &unreached)?,
             None => Vec::new(),
         };
         let (mut running, mut ran) = (Vec::new(), Vec::new());
-        if !unreached.is_empty() {
+        if !unreached.is_empty() || held.is_some() {
             for (goid, at_rest) in self.ran(&first)? {
                 match at_rest {
                     true => ran.push(goid),
@@ -166,31 +198,45 @@ impl<M: TargetMemory> Pass<'_, M> {
             running.sort_unstable();
             ran.sort_unstable();
         }
+        // Code is not looked at again as roots are: only if nobody ran it is known what it was.
+        let still = self.errors.is_empty() && running.is_empty() && ran.is_empty();
+        let held = held.filter(|_| still);
+        let unused = held.map(|held| held.add_to(&mut holders, &unreached));
         Ok(Found {
             unreached,
             mark,
             holders,
+            unused,
             running,
             ran,
         })
     }
 
-    /// The candidates that stay unreached, and the mark if there was any need for one.
-    fn unreached(
-        &mut self,
-        snapshot: &Snapshot,
-        live: &[Live],
-    ) -> Result<(Vec<Candidate>, Option<Mark>), ProcessError> {
+    /// The candidates that stay unreached.
+    fn unreached(&mut self, snapshot: &Snapshot, live: &[Live]) -> Result<Unreached, ProcessError> {
         let heap = Heap::read(self.process.memory(), self.process.heap_place()?)?;
         let mut candidates = self.candidates(snapshot, live, &heap)?;
         if candidates.is_empty() {
-            return Ok((candidates, None));
+            return Ok(Unreached {
+                candidates,
+                mark: None,
+                held: None,
+            });
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
         self.exclude(&mut mark, live)?;
+        let uses = Uses::new(self.process, std::mem::take(&mut self.code));
+        mark.watch(uses.range());
+        self.uses = Some(uses);
+        self.acting(&mut mark, live, &candidates)?;
+        self.fixed_point(&mut mark, &mut candidates)?;
+        let held = self.held(&mut mark, &mut candidates)?;
+        mark.watch(0..0);
+        self.code = (self.uses.take()).map_or_else(Default::default, Uses::into_known);
+        self.process.mark_globals(&mut mark)?;
         // What is unreadable now is read again below.
-        self.roots(&mut mark, live, &candidates)?;
         self.errors.clear();
+        self.revive(&mut mark, &mut candidates, |of| !of.statics.is_empty())?;
         self.fixed_point(&mut mark, &mut candidates)?;
         while !candidates.is_empty() {
             self.caught.clear();
@@ -218,7 +264,11 @@ impl<M: TargetMemory> Pass<'_, M> {
                 break;
             }
         }
-        Ok((candidates, Some(mark)))
+        Ok(Unreached {
+            candidates,
+            mark: Some(mark),
+            held,
+        })
     }
 
     /// The user goroutines that ran since their headers were read first, or may have, and of each
@@ -306,18 +356,24 @@ impl<M: TargetMemory> Pass<'_, M> {
             if objects != now || objects.is_empty() != endless || !objects.is_disjoint(&timers) {
                 continue;
             }
-            // What lies outside of the heap can be had by anyone.
-            let targets: Option<Vec<_>> = objects
-                .into_iter()
-                .map(|object| Some((heap.object(object)?, object)))
-                .collect();
-            let Some(targets) = targets else { continue };
+            // What is neither in the heap nor a global can be had by anyone.
+            let (mut targets, mut statics) = (Vec::new(), Vec::new());
+            let known = objects.into_iter().all(|address| {
+                let object = heap.object(address);
+                targets.extend(object.map(|object| (object, address)));
+                let global = object.is_none() && self.process.is_variable(address);
+                statics.extend(global.then_some(address));
+                object.is_some() || global
+            });
+            if !known {
+                continue;
+            }
             candidates.push(Candidate {
                 goid: goroutine.goid,
                 gaddr: goroutine.gaddr.0,
                 header,
                 targets,
-                revived: false,
+                statics,
             });
         }
         Ok(candidates)
@@ -479,8 +535,13 @@ impl<M: TargetMemory> Pass<'_, M> {
             mark.exclude(p);
         }
         // Their own g's, whose stacks' bounds are addresses of whatever lies next to them.
-        for g in self.process.threads()? {
-            mark.exclude(g);
+        for thread in self.process.threads()? {
+            thread
+                .gs
+                .into_iter()
+                .flatten()
+                .for_each(|g| mark.exclude(g));
+            mark.exclude(thread.m);
         }
         let mut next: Vec<(usize, u64)> = (0..)
             .zip(live)
@@ -499,17 +560,30 @@ impl<M: TargetMemory> Pass<'_, M> {
         Ok(())
     }
 
-    /// Marks from everything that can act: all but the candidates that are not revived.
+    /// Marks from all roots.
     fn roots(
         &mut self,
         mark: &mut Mark,
         live: &[Live],
         candidates: &[Candidate],
     ) -> Result<(), ProcessError> {
+        self.process.mark_globals(mark)?;
+        self.acting(mark, live, candidates)
+    }
+
+    /// Marks from everything that can act: all but the candidates that are not revived.
+    fn acting(
+        &mut self,
+        mark: &mut Mark,
+        live: &[Live],
+        candidates: &[Candidate],
+    ) -> Result<(), ProcessError> {
         let process = self.process;
-        process.mark_globals(mark)?;
         for p in process.processors()? {
             process.mark_processor(mark, p)?;
+        }
+        for thread in process.threads()? {
+            process.mark_thread(mark, &thread)?;
         }
         process.mark_specials(mark)?;
         let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
@@ -522,30 +596,42 @@ impl<M: TargetMemory> Pass<'_, M> {
     }
 
     /// Marks until nothing more is reached; the revived candidates are removed.
-    fn fixed_point(
+    pub(super) fn fixed_point(
         &mut self,
         mark: &mut Mark,
         candidates: &mut Vec<Candidate>,
     ) -> Result<(), ProcessError> {
         loop {
             mark.run(self.process.memory())?;
-            let mut revived = Vec::new();
-            for candidate in candidates.iter_mut() {
+            let before = candidates.len();
+            let reached = |candidate: &Candidate, mark: &Mark| {
                 let mut targets = candidate.targets.iter();
-                if targets.any(|&(object, _)| mark.is_reached(object)) {
-                    candidate.revived = true;
-                    revived.push(Live {
-                        gaddr: candidate.gaddr,
-                        header: candidate.header,
-                    });
-                }
-            }
-            if revived.is_empty() {
+                targets.any(|&(object, _)| mark.is_reached(object))
+            };
+            let chosen: FxHashSet<u64> = candidates
+                .iter()
+                .filter(|candidate| reached(candidate, mark))
+                .map(|candidate| candidate.gaddr)
+                .collect();
+            self.revive(mark, candidates, |of| chosen.contains(&of.gaddr))?;
+            if candidates.len() == before {
                 return Ok(());
             }
-            candidates.retain(|candidate| !candidate.revived);
-            self.goroutines(mark, &revived)?;
         }
+    }
+
+    /// Makes some candidates roots.
+    pub(super) fn revive(
+        &mut self,
+        mark: &mut Mark,
+        candidates: &mut Vec<Candidate>,
+        chosen: impl Fn(&Candidate) -> bool,
+    ) -> Result<(), ProcessError> {
+        let revived: Vec<Live> = candidates
+            .extract_if(.., |candidate| chosen(candidate))
+            .map(|Candidate { gaddr, header, .. }| Live { gaddr, header })
+            .collect();
+        self.goroutines(mark, &revived)
     }
 
     /// Marks what these goroutines hold: their g's (deferred calls, labels) and their stacks.
@@ -593,8 +679,10 @@ impl<M: TargetMemory> Pass<'_, M> {
             };
             // The end of a stack is the address of what lies behind it.
             let end = live.header.stack_hi;
+            let start = Addr(live.header.startpc);
             for word in g.as_chunks().0.iter().map(|word| u64::from_le_bytes(*word)) {
-                if word != end {
+                // Nor is where it started what it does.
+                if word != end && Addr(word) != start {
                     mark.word(word);
                 }
             }
@@ -602,6 +690,7 @@ impl<M: TargetMemory> Pass<'_, M> {
             let runs = |header: &Header| matches!(header.state(), Some(State::Running) | None);
             if runs(&live.header) || runs(&later) || !live.header.unchanged(&later) {
                 self.caught.insert(goid);
+                self.unclear(&later);
             }
             match bulk.get(2 * i + 1) {
                 // What its stack pointer was tells nothing about the bytes that were read.
@@ -614,7 +703,9 @@ impl<M: TargetMemory> Pass<'_, M> {
                 None => self.problem(format!("goroutine {goid}: its stack is not readable")),
                 Some(bytes) => {
                     let words = bytes.as_chunks().0.iter();
-                    match self.stacks.live_words(self.process, &live.header, bytes) {
+                    let known = self.stacks.live_words(self.process, &live.header, bytes);
+                    self.code_of(&live.header, bytes, known.as_ref());
+                    match known {
                         Some(known) => words
                             .zip(known.of_use)
                             .filter(|(_, of_use)| *of_use)

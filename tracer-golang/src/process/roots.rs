@@ -24,6 +24,14 @@ const MAX_THREADS: usize = 1 << 20;
 /// No list of processors that is longer is believed.
 const MAX_PROCESSORS: u64 = 1 << 16;
 
+/// A thread of the runtime.
+pub(super) struct Thread {
+    /// Address of its `runtime.m`.
+    pub(super) m: u64,
+    /// The g's that it has for itself, `m.g0` and `m.gsignal`.
+    pub(super) gs: [Option<u64>; 2],
+}
+
 impl<M: TargetMemory> GoProcess<M> {
     /// Marks what all words in a range point to.
     pub(super) fn mark_range(
@@ -64,6 +72,21 @@ impl<M: TargetMemory> GoProcess<M> {
         Ok(())
     }
 
+    /// Whether a global variable of the program is there.
+    pub(super) fn is_variable(&self, address: u64) -> bool {
+        let module = self.modules().first();
+        module.is_some_and(|module| {
+            [
+                &module.noptrdata,
+                &module.data,
+                &module.bss,
+                &module.noptrbss,
+            ]
+            .iter()
+            .any(|section| section.contains(&Addr(address)))
+        })
+    }
+
     fn semaphore_table(&self) -> std::ops::Range<u64> {
         match self.binary().variables().semtable {
             Some(table) => {
@@ -94,33 +117,51 @@ impl<M: TargetMemory> GoProcess<M> {
         Ok(words.map(|word| u64::from_le_bytes(*word)).collect())
     }
 
-    /// The g's that threads have for themselves, `m.g0` and `m.gsignal`. Empty if the binary does not
-    /// tell where the threads are.
-    pub(super) fn threads(&self) -> Result<Vec<u64>, MemoryError> {
+    /// The threads. Empty if the binary does not tell where they are.
+    pub(super) fn threads(&self) -> Result<Vec<Thread>, MemoryError> {
         let Some(allm) = self.binary().variables().allm else {
             return Ok(Vec::new());
         };
         let layout = &self.layout().m;
         let back = u64::from(self.layout().g.m);
-        let mut gs = Vec::new();
+        let mut threads = Vec::new();
         let mut m = self.memory().read_u64(self.address(allm))?;
         let mut bytes = vec![0; layout.size as usize];
-        while m != 0 && gs.len() < MAX_THREADS {
+        while m != 0 && threads.len() < MAX_THREADS {
             match self.memory().read(Addr(m), &mut bytes) {
                 Ok(()) => {}
                 // A thread that ended meanwhile.
                 Err(MemoryError::Unreadable { .. }) => break,
                 Err(error) => return Err(error),
             }
-            for g in [layout.g0, layout.gsignal].map(|field| u64_at(&bytes, field)) {
+            let mut gs = [layout.g0, layout.gsignal].map(|field| Some(u64_at(&bytes, field)));
+            for g in &mut gs {
                 // A g knows its thread: what is no g is not taken for one.
-                if self.memory().read_u64(Addr(g.wrapping_add(back))) == Ok(m) {
-                    gs.push(g);
-                }
+                let own = |g: &u64| self.memory().read_u64(Addr(g.wrapping_add(back))) == Ok(m);
+                *g = g.filter(own);
             }
+            threads.push(Thread { m, gs });
             m = u64_at(&bytes, layout.alllink);
         }
-        Ok(gs)
+        Ok(threads)
+    }
+
+    /// Marks what a thread holds, but for code: it keeps places that were looked up (`m.pcvalueCache`).
+    pub(super) fn mark_thread(&self, mark: &mut Mark, thread: &Thread) -> Result<(), MemoryError> {
+        let mut bytes = vec![0; self.layout().m.size as usize];
+        match self.memory().read(Addr(thread.m), &mut bytes) {
+            // It ended meanwhile.
+            Err(MemoryError::Unreadable { .. }) => return Ok(()),
+            result => result?,
+        }
+        let text = self.modules().first().map(|module| &module.text);
+        for word in bytes.as_chunks().0 {
+            let word = u64::from_le_bytes(*word);
+            if text.is_none_or(|text| !text.contains(&Addr(word))) {
+                mark.word(word);
+            }
+        }
+        Ok(())
     }
 
     /// Marks what a processor holds: timers above all, and whatever else is no cache.

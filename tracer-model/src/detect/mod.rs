@@ -26,6 +26,12 @@
 //! hence no clean pass. Never to run again is a stable property: what was proven stays so while passes
 //! agree.
 //!
+//! **Unused variables.** What a global variable leads to is reached, for all that a mark knows. Where the
+//! read could tell that no code that can still run uses the variable ([`Reachability::unused`]), and none
+//! of those that it left unreached lives, waiting for it is likely in vain; never proven, since that rests
+//! on having understood all code. It is said of passes that saw memory as at one moment, and stays so, as
+//! long as nobody of them moves, until another one denies it.
+//!
 //! **What is one finding.** A deadlock is one strongly connected part of the wait-for graph,
 //! explained by its shortest cycle. Whoever merely waits for a deadlocked goroutine is no part of
 //! it, since breaking the cycle frees it; such victims, possibly many, are leaks with `caused_by`.
@@ -44,7 +50,7 @@ use std::hash::{Hash, Hasher};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::ids::{Goid, Ktime, Pc};
-use crate::snapshot::{Goroutine, Reachability, Snapshot, State, WaitTarget};
+use crate::snapshot::{Goroutine, Reachability, Snapshot, State, Unused, WaitTarget};
 use crate::symbol::{Symbolizer, user_site};
 use crate::wait::{WaitObject, WaitReason};
 use crate::world::World;
@@ -87,6 +93,8 @@ struct Pass {
     /// Whether the mark saw everything.
     clean: bool,
     sightings: FxHashMap<Goid, Sighting>,
+    /// What of `sightings` unused variables lead to.
+    held: Vec<Unused>,
 }
 
 /// How a stuck goroutine looked.
@@ -103,6 +111,8 @@ struct Sighting {
     calm: u32,
     /// How many of these were clean.
     clean: u32,
+    /// An unused variable leads to what it waits on.
+    held: bool,
 }
 
 impl Detector {
@@ -155,6 +165,12 @@ impl Detector {
             .or_else(|| Some(Why::without_mark(snapshot, goroutine, symbolizer)))
     }
 
+    /// Whether no further pass can make surer what the last one saw.
+    pub fn is_settled(&self) -> bool {
+        let settled = |sighting: &Sighting| sighting.is_proven() || sighting.held;
+        (self.last.iter()).all(|last| last.sightings.values().all(settled))
+    }
+
     /// Makes a pass, and of it what `make` does. `None` if there was no mark.
     fn report<T>(
         &mut self,
@@ -164,11 +180,17 @@ impl Detector {
         make: impl FnOnce(&Report<'_>) -> T,
     ) -> Option<T> {
         let reachability = snapshot.reachability.as_ref()?;
-        let Stuck { goroutines, saved } = stuck(snapshot, reachability, world);
-        let mut pass = Pass::new(snapshot, reachability, &goroutines);
         let last = self.last.take();
         // The same snapshot again, or an overlapping one, confirms nothing.
-        let last = last.filter(|last| last.finished <= pass.started);
+        let started = snapshot.started.min(reachability.started);
+        let last = last.filter(|last| last.finished <= started);
+        let held = held(snapshot, reachability, last.as_ref(), world);
+        let Stuck {
+            goroutines,
+            saved,
+            held,
+        } = stuck(snapshot, reachability, held, world);
+        let mut pass = Pass::new(snapshot, reachability, &goroutines, held);
         if let Some(last) = &last {
             pass.confirm(last, world);
         }
@@ -182,7 +204,7 @@ impl Detector {
             pass: &pass,
             graph,
             saved,
-            words: Words::new(snapshot),
+            words: Words::new(snapshot, &pass.held),
         };
         let made = make(&report);
         self.last = Some(pass);
@@ -195,23 +217,65 @@ struct Stuck<'s> {
     goroutines: Vec<&'s Goroutine>,
     /// Whom the mark did not reach but who may be woken: by whom that is alive, through what.
     saved: FxHashMap<Goid, (Goid, WaitTarget)>,
+    /// What unused variables lead to.
+    held: Vec<Unused>,
+}
+
+/// Which waits unused variables alone could end: as the pass found, or if it could not tell, as the one
+/// before did, if none of its goroutines moved.
+fn held(
+    snapshot: &Snapshot,
+    reachability: &Reachability,
+    last: Option<&Pass>,
+    world: Option<&World>,
+) -> Vec<Unused> {
+    if let Some(unused) = &reachability.unused {
+        return unused.clone();
+    }
+    let Some(last) = last.filter(|last| !last.held.is_empty()) else {
+        return Vec::new();
+    };
+    let goroutines = snapshot.goroutines.iter();
+    let by_goid: FxHashMap<Goid, &Goroutine> = goroutines.map(|it| (it.goid, it)).collect();
+    let unmoved = last.sightings.iter().all(|(goid, before)| {
+        let now = by_goid.get(goid);
+        let now = now.and_then(|goroutine| Sighting::of(snapshot, goroutine));
+        let acted = last_event(world, *goid).is_some_and(|at| at > before.at);
+        now.is_some_and(|now| now.is_unmoved_since(before)) && !acted
+    });
+    match unmoved {
+        true => last.held.clone(),
+        false => Vec::new(),
+    }
 }
 
 /// The goroutines that can never run again, as far as this snapshot tells.
 fn stuck<'s>(
     snapshot: &'s Snapshot,
     reachability: &Reachability,
+    mut held: Vec<Unused>,
     world: Option<&World>,
 ) -> Stuck<'s> {
     let unreached: FxHashSet<Goid> = reachability.unreached.iter().copied().collect();
+    let mut kept: FxHashSet<Goid> = held.iter().map(|held| held.goid).collect();
     let mut candidates: FxHashMap<Goid, &Goroutine> = FxHashMap::default();
     for goroutine in &snapshot.goroutines {
-        let doomed = unreached.contains(&goroutine.goid) || waits_forever(goroutine);
+        let goid = &goroutine.goid;
+        let doomed = unreached.contains(goid) || kept.contains(goid) || waits_forever(goroutine);
         if doomed && !shows_life(goroutine, world) {
             candidates.insert(goroutine.goid, goroutine);
         }
     }
-    // Who is unreached and no candidate is alive, and may wake whom it can get at.
+    // Who is not reached and no candidate is alive, and may use any variable.
+    if (kept.union(&unreached)).any(|goid| !candidates.contains_key(goid)) {
+        held.clear();
+        for goid in kept.drain() {
+            if !unreached.contains(&goid) {
+                candidates.remove(&goid);
+            }
+        }
+    }
+    // And it may wake whom it can get at.
     let mut alive: Vec<Goid> = unreached
         .iter()
         .copied()
@@ -242,6 +306,7 @@ fn stuck<'s>(
     Stuck {
         goroutines: candidates.into_values().collect(),
         saved,
+        held,
     }
 }
 
@@ -293,22 +358,23 @@ fn stack<'s>(snapshot: &'s Snapshot, goroutine: &Goroutine) -> Option<&'s [Pc]> 
 }
 
 impl Pass {
-    fn new(snapshot: &Snapshot, reachability: &Reachability, stuck: &[&Goroutine]) -> Pass {
+    fn new(
+        snapshot: &Snapshot,
+        reachability: &Reachability,
+        stuck: &[&Goroutine],
+        held: Vec<Unused>,
+    ) -> Pass {
+        let kept: FxHashSet<Goid> = held.iter().map(|held| held.goid).collect();
         let calm = reachability.running.is_empty() && reachability.errors.is_empty();
         let clean = calm && reachability.ran.is_empty();
         let sightings = stuck
             .iter()
             .filter_map(|goroutine| {
-                let wait = goroutine.wait.as_ref()?;
                 let sighting = Sighting {
-                    at: goroutine.at,
-                    reason: wait.reason,
-                    objects: wait.objects.clone(),
-                    stack: stack(snapshot, goroutine).map(Box::from),
-                    since: wait.since,
-                    passes: 1,
                     calm: u32::from(calm),
                     clean: u32::from(clean),
+                    held: kept.contains(&goroutine.goid),
+                    ..Sighting::of(snapshot, goroutine)?
                 };
                 Some((goroutine.goid, sighting))
             })
@@ -318,6 +384,7 @@ impl Pass {
             finished: snapshot.finished.max(reachability.finished),
             clean,
             sightings,
+            held,
         }
     }
 
@@ -328,7 +395,9 @@ impl Pass {
                 continue;
             };
             let acted = last_event(world, goid).is_some_and(|at| at > before.at);
-            if now.is_unmoved_since(before) && !acted {
+            // That it was held by a variable is no proof that nothing holds it.
+            let weaker = before.held && !now.held;
+            if now.is_unmoved_since(before) && !acted && !weaker {
                 now.passes = before.passes.saturating_add(1);
                 now.calm = before.calm.saturating_add(now.calm);
                 now.clean = before.clean.saturating_add(now.clean);
@@ -338,10 +407,27 @@ impl Pass {
 }
 
 impl Sighting {
+    /// What a snapshot shows of a wait. `None` if there is none.
+    fn of(snapshot: &Snapshot, goroutine: &Goroutine) -> Option<Sighting> {
+        let wait = goroutine.wait.as_ref()?;
+        Some(Sighting {
+            at: goroutine.at,
+            reason: wait.reason,
+            objects: wait.objects.clone(),
+            stack: stack(snapshot, goroutine).map(Box::from),
+            since: wait.since,
+            passes: 1,
+            calm: 0,
+            clean: 0,
+            held: false,
+        })
+    }
+
     /// Whether what was seen is proof.
     fn is_proven(&self) -> bool {
         match is_endless(self.reason) {
             true => self.passes >= CLEAN_PROOF,
+            false if self.held => false,
             false => {
                 (self.clean >= CLEAN_PROOF || self.calm >= CALM_PROOF) && !self.objects.is_empty()
             }
@@ -350,7 +436,7 @@ impl Sighting {
 
     /// Whether it was seen often enough to be said, though not to be proven.
     fn is_likely(&self) -> bool {
-        is_endless(self.reason) || self.clean > 0 || self.passes >= HEARSAY
+        is_endless(self.reason) || self.held || self.clean > 0 || self.passes >= HEARSAY
     }
 
     /// Whether the goroutine is still in the wait that it was in `before`.
@@ -537,9 +623,17 @@ impl Report<'_> {
         let unknown = objects(goroutine).is_empty() || !self.reachability.errors.is_empty();
         match self.sighting(node) {
             Some(sighting) if sighting.is_proven() => Verdict::Proven,
+            Some(sighting) if sighting.held => Verdict::Likely,
             Some(sighting) if sighting.is_likely() && (forever || !unknown) => Verdict::Likely,
             _ => Verdict::Suspect,
         }
+    }
+
+    /// Which unused variables lead to what a goroutine waits on, a sentence each.
+    fn variables(&self, node: Node) -> impl Iterator<Item = String> {
+        let goid = self.graph.goroutine(node).goid;
+        let held = self.pass.held.iter().filter(move |held| held.goid == goid);
+        held.map(text::variable)
     }
 
     fn sighting(&self, node: Node) -> Option<&Sighting> {
@@ -616,9 +710,24 @@ impl Report<'_> {
             forever += usize::from(waits_forever(goroutine));
         }
         let all = nodes.len();
-        if forever < all {
+        let held = |node: &&Node| self.sighting(**node).is_some_and(|it| it.held);
+        let held = nodes.iter().filter(held).count();
+        if forever + held < all {
             evidence.push(
                 "no global and no goroutine that can still run refers to what they wait on"
+                    .to_owned(),
+            );
+        }
+        evidence.extend(
+            nodes
+                .iter()
+                .flat_map(|&node| self.variables(node))
+                .take(REFERENCES),
+        );
+        if held > 0 {
+            evidence.push(
+                "no code that can still run uses these variables, nor does any goroutine that can \
+                 still run refer to them"
                     .to_owned(),
             );
         }
@@ -637,10 +746,10 @@ impl Report<'_> {
                 self.pass.started.since(last.started) / 1_000_000
             ));
         }
-        if proven + idle < all {
+        let waiting = all.saturating_sub(proven + idle + held);
+        if waiting > 0 {
             evidence.push(format!(
-                "{} of {all} still to be confirmed by a further pass",
-                all - proven - idle
+                "{waiting} of {all} still to be confirmed by a further pass"
             ));
         }
         if leaked > 0 {
@@ -653,6 +762,7 @@ impl Report<'_> {
             finished: _,
             unreached: _,
             holders: _,
+            unused: _,
             running,
             ran,
             errors,

@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::finding::Link;
 use crate::ids::{ChanAddr, Goid};
-use crate::snapshot::{Channel, Holder, Snapshot, WaitTarget};
+use crate::snapshot::{Channel, Holder, Snapshot, Unused, WaitTarget};
 use crate::wait::{Direction, WaitKind, WaitObject, WaitReason};
 
 /// How many goids a sentence names.
@@ -19,16 +19,22 @@ const STEPS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Words<'s> {
     channels: FxHashMap<ChanAddr, &'s Channel>,
+    /// The unused variables that lead to objects.
+    variables: FxHashMap<WaitTarget, String>,
 }
 
 impl<'s> Words<'s> {
-    pub(super) fn new(snapshot: &'s Snapshot) -> Words<'s> {
+    pub(super) fn new(snapshot: &'s Snapshot, held: &[Unused]) -> Words<'s> {
         let channels = snapshot
             .channels
             .iter()
             .map(|channel| (channel.addr, channel))
             .collect();
-        Words { channels }
+        let variables = held.iter().map(|held| (held.object, name(held)));
+        Words {
+            channels,
+            variables: variables.collect(),
+        }
     }
 
     /// `goroutine 1 waits to …, which only goroutine 2 could receive from; it waits …`
@@ -54,7 +60,7 @@ impl<'s> Words<'s> {
                 push(&mut text, format_args!("goroutine {}", link.goid));
             }
             push(&mut text, format_args!(" {}", self.wait(link)));
-            text.push_str(&held_by(link));
+            text.push_str(&self.held_by(link));
             subject = match *link.held_by.as_slice() {
                 [only] => Some(only),
                 _ => None,
@@ -112,6 +118,31 @@ impl<'s> Words<'s> {
         }
     }
 
+    fn held_by(&self, link: &Link) -> String {
+        let Some(object) = link.waits_on else {
+            return String::new();
+        };
+        if link.held_by.is_empty() {
+            return match self.variables.get(&WaitTarget::from(object)) {
+                Some(variable) => format!(", which nothing but {variable} leads to"),
+                None => ", which nothing that can still run refers to".to_owned(),
+            };
+        }
+        let who = goroutines(&link.held_by);
+        match object {
+            WaitObject::Chan {
+                direction: Direction::Send,
+                ..
+            } => format!(", which only {who} could receive from"),
+            WaitObject::Chan {
+                direction: Direction::Receive,
+                ..
+            } => format!(", which only {who} could send on or close"),
+            _ if link.held_by.len() == 1 => format!(", which only {who} refers to"),
+            _ => format!(", which only {who} refer to"),
+        }
+    }
+
     /// `goroutine 2 refers to channel 0x… from 0xc000… in frame 3 of its stack, through 0xc000…`
     pub(super) fn reference(&self, object: WaitObject, holder: &Holder) -> String {
         let mut text = format!("goroutine {} refers to ", holder.goid);
@@ -154,26 +185,28 @@ pub(super) fn goroutines(goids: &[Goid]) -> String {
     text
 }
 
-fn held_by(link: &Link) -> String {
-    let Some(object) = link.waits_on else {
-        return String::new();
+/// `the unused variable main.sessions`
+fn name(held: &Unused) -> String {
+    match &*held.variable {
+        "" => "an unused variable without a name".to_owned(),
+        name => format!("the unused variable {name}"),
+    }
+}
+
+/// `the unused variable main.sessions leads to 0xc000…, from 0x5a…, through 0xc000…`
+pub(super) fn variable(held: &Unused) -> String {
+    let WaitTarget(object) = held.object;
+    let mut way = held.path.iter().filter(|&&addr| addr != object);
+    let Some(word) = way.next() else {
+        return format!("{object} is part of {}", name(held));
     };
-    if link.held_by.is_empty() {
-        return ", which nothing that can still run refers to".to_owned();
+    let mut text = format!("{} leads to {object}, from {word}", name(held));
+    let mut separator = ", through ";
+    for step in way {
+        push(&mut text, format_args!("{separator}{step}"));
+        separator = " and ";
     }
-    let who = goroutines(&link.held_by);
-    match object {
-        WaitObject::Chan {
-            direction: Direction::Send,
-            ..
-        } => format!(", which only {who} could receive from"),
-        WaitObject::Chan {
-            direction: Direction::Receive,
-            ..
-        } => format!(", which only {who} could send on or close"),
-        _ if link.held_by.len() == 1 => format!(", which only {who} refers to"),
-        _ => format!(", which only {who} refer to"),
-    }
+    text
 }
 
 const fn verb(direction: Direction) -> &'static str {

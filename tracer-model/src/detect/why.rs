@@ -443,12 +443,26 @@ impl Report<'_> {
             reasons.push("programs park their main goroutine so on purpose".to_owned());
             return (reasons, doubts);
         }
-        if !forever {
+        let held = self.sighting(node).is_some_and(|sighting| sighting.held);
+        if held {
+            reasons.extend(self.variables(node));
+            reasons.push(
+                "no code that can still run uses it: not what a goroutine that can still run is about to do, nor \
+                 what that can call, nor timers, finalizers and the runtime"
+                    .to_owned(),
+            );
+            doubts.push(
+                "that rests on the program's code, so it cannot be proven by looking again"
+                    .to_owned(),
+            );
+        } else if !forever {
             reasons.push(
                 "a search of memory, from every global and from the stack of every goroutine that can still run, \
                  did not reach what it waits on"
                     .to_owned(),
             );
+        }
+        if !forever {
             let helpers = objects(goroutine)
                 .iter()
                 .any(|&object| self.graph.holders(node, object).next().is_some());
@@ -467,6 +481,7 @@ impl Report<'_> {
                 "{passes} consecutive passes agree and it did not move between them; the last two began {} ms apart",
                 self.pass.started.since(last.started) / 1_000_000
             )),
+            _ if held => {}
             _ => doubts.push(
                 "one pass saw it so: a reference could have moved while memory was read; another one has to agree"
                     .to_owned(),

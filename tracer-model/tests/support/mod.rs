@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use tracer_model::event::{ChanOp, Event, EventKind, Fill};
 use tracer_model::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
 use tracer_model::snapshot::{
-    Channel, Goroutine, Holder, Reachability, Snapshot, StackId, State, WaitTarget, Waiter,
+    Channel, Goroutine, Holder, Reachability, Snapshot, StackId, State, Unused, WaitTarget, Waiter,
 };
 use tracer_model::wait::{Direction, Wait, WaitObject, WaitReason};
 use tracer_model::world::World;
@@ -66,7 +66,7 @@ fn empty_snapshot(span: &str) -> Snapshot {
     }
 }
 
-/// What the mark found, one fact a line: `unreached gN,gN`, `running gN,gN`, `ran gN,gN`, `gN holds cN cN sN`,
+/// What the mark found, one fact a line: `unreached gN,gN`, `unused none`, `gN unused VARIABLE cN`, `running gN,gN`, `ran gN,gN`, `gN holds cN cN sN`,
 /// `error TEXT`.
 pub(crate) fn mark(snapshot: &Snapshot, lines: &str) -> Reachability {
     let mut mark = Reachability {
@@ -80,12 +80,19 @@ pub(crate) fn mark(snapshot: &Snapshot, lines: &str) -> Reachability {
             ["unreached", goids] => mark.unreached.extend(goids.split(',').map(goid)),
             ["running", goids] => mark.running.extend(goids.split(',').map(goid)),
             ["ran", goids] => mark.ran.extend(goids.split(',').map(goid)),
+            ["unused", "none"] => mark.unused = Some(Vec::new()),
+            [who, "unused", variable, target] => {
+                let addr = target_addr(target);
+                mark.unused.get_or_insert_default().push(Unused {
+                    goid: goid(who),
+                    object: WaitTarget(addr),
+                    variable: (*variable).into(),
+                    path: vec![Addr(0x50_0000), addr],
+                });
+            }
             [who, "holds", targets @ ..] => {
                 for target in targets {
-                    let addr = match target.strip_prefix('c') {
-                        Some(_) => Addr(chan_addr(target).0),
-                        None => semaphore_addr(target),
-                    };
+                    let addr = target_addr(target);
                     mark.holders.push(Holder {
                         object: WaitTarget(addr),
                         goid: goid(who),
@@ -99,6 +106,13 @@ pub(crate) fn mark(snapshot: &Snapshot, lines: &str) -> Reachability {
         }
     }
     mark
+}
+
+fn target_addr(target: &str) -> Addr {
+    match target.strip_prefix('c') {
+        Some(_) => Addr(chan_addr(target).0),
+        None => semaphore_addr(target),
+    }
 }
 
 /// `AT gN VERB …`

@@ -59,10 +59,7 @@ impl Look {
         let live = source.is_live();
         let (look, _) = passes(live, || {
             let look = Look::take(source, &mut detector)?;
-            let sure = |finding: &Finding| {
-                finding.verdict == Sureness::Proven && finding.unconfirmed.is_empty()
-            };
-            let settled = look.findings.iter().all(sure);
+            let settled = detector.is_settled();
             Ok((look, settled))
         })?;
         Ok(look)

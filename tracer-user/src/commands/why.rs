@@ -29,7 +29,7 @@ pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
         let mut snapshot = source.snapshot(&options)?;
         source.find_reachable(&mut snapshot)?;
         let why = detector.pass_with_why(&snapshot, None, source.symbols(), goid);
-        let settled = !why.as_ref().is_some_and(Why::is_unsettled);
+        let settled = detector.is_settled() || !why.as_ref().is_some_and(Why::is_unsettled);
         Ok(((snapshot, why), settled))
     })?;
     let Some(why) = why else {

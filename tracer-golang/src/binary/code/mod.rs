@@ -3,11 +3,14 @@
 
 mod amd64;
 mod arm64;
+mod references;
 
 use tracer_common::FrameState;
 
 use super::elf::Elf;
 use super::{Arch, Function, Vaddr};
+
+pub(crate) use references::References;
 
 /// Where control goes after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
