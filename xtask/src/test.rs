@@ -9,7 +9,7 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{ebpf, fixtures, fuzz, matrix, privilege, promtool, real, workspace};
+use crate::{corpus, ebpf, fixtures, fuzz, matrix, privilege, promtool, real, workspace};
 
 /// Which tests run.
 #[derive(Args)]
@@ -94,6 +94,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
     if options.only.is_some() {
         return Ok(());
     }
+    stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
     stages.run("matrix", || matrix::run(&matrix::Options::reduced()))
 }
 
