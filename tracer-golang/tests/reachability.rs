@@ -10,7 +10,7 @@ use common::{Build, fixture_with, go, installed};
 use serde::Deserialize;
 use target::Target;
 use tracer_golang::process::{GoProcess, ReadOptions, ktime_now};
-use tracer_model::snapshot::{Reachability, Snapshot, WaitTarget};
+use tracer_model::snapshot::{Reachability, Snapshot, Unused, WaitTarget};
 use tracer_model::symbol::Symbolizer;
 
 /// What the program says about its goroutines: their names by goid.
@@ -117,5 +117,52 @@ fn says_who_holds_what_is_waited_on() {
                 .any(|frame| frame.function.starts_with("main.")),
             "{frames:?}"
         );
+    }
+}
+
+/// What a look at a case of the corpus tells of unused variables.
+fn unused(case: &str) -> Vec<Unused> {
+    let build = Build {
+        program: "corpus",
+        arch: "amd64",
+        flags: &[],
+    };
+    let target = Target::start(&fixture_with(&go(), build), &[case]);
+    let (_, found) = pass(&mut target.attach());
+    assert_eq!(found.unreached, [], "{case}");
+    found.unused.unwrap_or_default()
+}
+
+#[test]
+fn names_the_variable_that_nobody_uses() {
+    for (case, variable, steps) in [
+        ("global-channel", "main.never", 2),
+        ("global-struct", "main.singleton", 3),
+        ("global-missing-unlock", "main.poolLock", 1),
+        ("global-subscribers", "main.subscribers", 3),
+    ] {
+        // What is left over somewhere may hide it now and then.
+        let found = (0..5).map(|_| unused(case)).find(|found| !found.is_empty());
+        let found = found.unwrap_or_else(|| panic!("{case}: nothing is unused"));
+        for unused in found {
+            assert_eq!(&*unused.variable, variable, "{case}");
+            assert_eq!(unused.path.len(), steps, "{case}: {unused:?}");
+            assert_eq!(unused.path.last(), Some(&unused.object.0), "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_may_be_used_is_not_unused() {
+    for case in [
+        "by-switch",
+        "by-table-of-functions",
+        "by-type-of-a-field",
+        "by-closure-of-a-number",
+        "by-deferred",
+        "by-lock",
+        "by-finalizer",
+    ] {
+        assert_eq!(unused(case), [], "{case}");
     }
 }

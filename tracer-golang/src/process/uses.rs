@@ -42,6 +42,8 @@ const C_CODE: &str = "crosscall2";
 const STACK_END: u64 = 64;
 /// No object in the sections without pointers is looked at that is larger.
 const MAX_POINTERLESS: u64 = 64 << 10;
+/// No larger object is believed, bytes.
+const MAX_OBJECT: u64 = 1 << 30;
 /// Bytes of one object that are read together, and of all.
 const PIECE: u64 = 1 << 20;
 
@@ -215,7 +217,7 @@ impl<'a, M: TargetMemory> Uses<'a, M> {
         if self.text.contains(&address) {
             self.entry(address);
         } else if let Some(statics) = &self.statics
-            && statics.is_constant(address)
+            && !self.process.is_variable(word)
             && statics.content(address) != Content::Functions
         {
             self.next.push(address);
@@ -358,15 +360,20 @@ impl<'a, M: TargetMemory> Uses<'a, M> {
         let mut items = Vec::new();
         for object in objects {
             let size = object.end - object.start;
-            let start = object.start.next_multiple_of(8);
+            let pointerless = (self.pointerless.iter()).any(|of| of.contains(&object.start));
+            if pointerless && size > MAX_POINTERLESS {
+                continue;
+            }
+            if size > MAX_OBJECT {
+                self.unknown = Some(format!("a variable has {size} bytes"));
+                return Ok(());
+            }
+            let start = object.start.checked_next_multiple_of(8);
+            let start = start.unwrap_or(object.end);
             if statics.is_constant(object.start) {
                 let places = (start..object.end.saturating_sub(7)).step_by(8);
                 let words = places.filter_map(|place| statics.word(place));
                 words.for_each(|word| mark.word(word.wrapping_add(bias)));
-                continue;
-            }
-            let pointerless = (self.pointerless.iter()).any(|of| of.contains(&object.start));
-            if pointerless && size > MAX_POINTERLESS {
                 continue;
             }
             let mut at = start;

@@ -39,7 +39,9 @@ impl Target {
             ready: String::new(),
         };
         let line = target.line();
-        let ready = line.strip_prefix("ready").map(str::trim).map(str::to_owned);
+        let ready = line.split_at_checked("ready".len());
+        let ready = ready.filter(|(word, _)| word.eq_ignore_ascii_case("ready"));
+        let ready = ready.map(|(_, rest)| rest.trim().to_owned());
         target.ready = ready.unwrap_or_else(|| panic!("{}: {line:?}", path.display()));
         target
     }
