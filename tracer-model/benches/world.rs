@@ -96,6 +96,8 @@ fn ring(goroutines: u64) -> Snapshot {
         created_at: Some(Pc(0x5100)),
         start: Some(Pc(0x5000)),
         stack: Some(StackId(0)),
+        stops: None,
+        stack_bytes: None,
         labels: Vec::new(),
         moving: false,
     };

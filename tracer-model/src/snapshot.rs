@@ -148,6 +148,13 @@ pub struct Goroutine {
     pub start: Option<Pc>,
     /// Its stack: exact if it waits or is in a system call and did not move, else the last known.
     pub stack: Option<StackId>,
+    /// How often it stopped running, modulo 256: equal in two reads if it did not run in between. `None`
+    /// if it was not read.
+    #[serde(default)]
+    pub stops: Option<u8>,
+    /// Bytes of its stack in use; `None` while it runs, or if it was not read.
+    #[serde(default)]
+    pub stack_bytes: Option<u64>,
     /// Its pprof labels.
     pub labels: Vec<(Box<str>, Box<str>)>,
     /// It changed under every read: the fields may not belong together.

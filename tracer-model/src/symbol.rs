@@ -24,6 +24,27 @@ pub trait Symbolizer {
     /// The frames at `pc`, innermost first: inlined ones, then the function itself. Empty if `pc`
     /// is in no known function.
     fn frames(&self, pc: Pc) -> Arc<[Frame]>;
+
+    /// What the function at `pc` is known for, if it is one of those of Go's library that tell what a
+    /// goroutine is for.
+    fn landmark(&self, _pc: Pc) -> Option<Landmark> {
+        None
+    }
+}
+
+/// What some functions of Go's library are known for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Landmark {
+    /// Reads an HTTP client's connection; while a response's body is open it waits for its end.
+    ResponseReader,
+    /// Writes an HTTP client's connection; it lives as long as the reader.
+    RequestWriter,
+    /// Waits for a context, or for its parent, to be cancelled.
+    ContextWatcher,
+    /// Accepts connections.
+    Acceptor,
+    /// Hands signals on to those who asked for them.
+    SignalLoop,
 }
 
 impl Frame {

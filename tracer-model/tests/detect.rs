@@ -585,12 +585,19 @@ fn a_growing_leak_is_one_finding() {
 
     let (text, changes) = pass(3000, two, "g5,g6");
     assert_eq!(text, "leak proven g5,g6 | g5 c1<()\n");
-    assert_eq!(changes.changed.len(), 1);
+    assert_eq!(
+        changes.changed.len(),
+        1,
+        "it is twice as large as it was told"
+    );
 
     let (_, changes) = pass(4000, two, "g5,g6");
     assert!(changes.is_empty());
 
+    // One that misses it is none that says it is over.
     let (_, changes) = pass(5000, "g9 running", "g9");
+    assert!(changes.is_empty());
+    let (_, changes) = pass(10_000_000_000, "g9 running", "g9");
     assert_eq!((changes.new.len(), changes.changed.len()), (0, 0));
     let resolved = &changes.resolved[0];
     assert_eq!(resolved.finding.id, id);
@@ -599,6 +606,41 @@ fn a_growing_leak_is_one_finding() {
         (Ktime(1000), Ktime(4000))
     );
     assert_eq!(log.iter().count(), 0);
+}
+
+#[test]
+fn a_finding_that_comes_and_goes_is_told_ever_more_rarely() {
+    const SECOND: u64 = 1_000_000_000;
+    let stuck = "g5 waiting send:c1 stack 1,100";
+    let mut log = FindingLog::new();
+    let mut told = Vec::new();
+    // A pass each second; it is there for 5 and not there for 10, for 5 minutes.
+    for second in 1..300 {
+        let found = match second % 15 < 5 {
+            true => {
+                let snapshot = pass_at(second * SECOND, stuck, "unreached g5");
+                Detector::new().pass(&snapshot, None, &Names)
+            }
+            false => Vec::new(),
+        };
+        let changes = log.update(found, Ktime(second * SECOND));
+        assert!(changes.changed.is_empty());
+        told.extend(changes.new.iter().map(|_| ("new", second)));
+        told.extend(changes.resolved.iter().map(|_| ("resolved", second)));
+    }
+    assert_eq!(
+        told,
+        [
+            ("new", 1),
+            ("resolved", 9),
+            ("new", 15),
+            ("resolved", 29),
+            ("new", 30),
+        ],
+        "from then on it has to be away for 20 seconds"
+    );
+    let tracked = log.iter().next();
+    assert!(tracked.is_none(), "the last pass did not find it");
 }
 
 #[test]

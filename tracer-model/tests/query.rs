@@ -43,6 +43,8 @@ fn goroutine(goid: u64, state: State, stack: u32) -> Goroutine {
         created_at: Some(Pc(12)),
         start: Some(Pc(11)),
         stack: Some(StackId(stack)),
+        stops: None,
+        stack_bytes: None,
         labels: Vec::new(),
         moving: false,
     }

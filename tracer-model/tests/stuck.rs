@@ -558,6 +558,8 @@ fn snapshot(headers: &[Header], began: u64, reachability: Reachability) -> Snaps
             created_at: None,
             start: None,
             stack: Some(StackId(snapshot.stacks.len() as u32 - 1)),
+            stops: None,
+            stack_bytes: None,
             labels: Vec::new(),
             moving: false,
         });

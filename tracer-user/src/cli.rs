@@ -105,6 +105,9 @@ pub(crate) struct RunArgs {
     /// Time between two summaries and two reads of the target's memory
     #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub(crate) interval: Duration,
+    /// For how long something must grow or jam until it is said; a slow growth takes three times as long
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3m")]
+    pub(crate) trend_window: Duration,
     /// Where to serve /metrics, /healthz and /api/v1, or `off`
     /// [default: 127.0.0.1:9477, or a free port if that one is taken]
     #[arg(long, value_name = "ADDR")]
@@ -137,6 +140,11 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// The window of trends in nanoseconds.
+    pub(crate) fn trend_nanos(&self) -> u64 {
+        u64::try_from(self.trend_window.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Size of the event ring. It is mapped twice, one mapping after the other, so that it counts twice
     /// as resident memory; the levels with few records make do with less.
     pub(crate) fn ring_bytes(&self) -> u32 {

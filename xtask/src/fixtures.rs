@@ -45,6 +45,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("stuck"),
     amd64("service"),
     amd64("crowd"),
+    amd64("trends"),
     amd64("hello"),
     Fixture {
         package: "hello",

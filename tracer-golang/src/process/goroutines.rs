@@ -332,6 +332,10 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             created_at: Pc::of_return(header.gopc).filter(|_| header.goid != 1),
             start: (header.startpc != 0).then_some(Pc(header.startpc)),
             stack: None,
+            stops: Some(header.tracking_seq),
+            stack_bytes: header
+                .stack_top()
+                .and_then(|(_, sp, _)| header.stack_hi.checked_sub(sp)),
             labels: Vec::new(),
             moving: false,
         }

@@ -34,7 +34,7 @@ pub(crate) struct Header {
     pub(crate) panics: u64,
     pub(crate) timer: u64,
     /// Counts how often the goroutine stopped running, modulo 256.
-    tracking_seq: u8,
+    pub(crate) tracking_seq: u8,
 }
 
 impl Header {

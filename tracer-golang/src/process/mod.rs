@@ -24,6 +24,7 @@ mod heap;
 mod hidden;
 mod holders;
 mod labels;
+mod landmarks;
 mod liveness;
 mod load;
 mod mark;

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustc_hash::FxHashMap;
 use tracer_model::ids::{Addr, Pc};
-use tracer_model::symbol::{Frame, Symbolizer};
+use tracer_model::symbol::{Frame, Landmark, Symbolizer};
 
+use super::landmarks::landmark;
 use super::plugins::Plugins;
 use crate::binary::{GoBinary, Vaddr};
 
@@ -62,5 +63,9 @@ impl Symbolizer for Symbols {
             known.insert(pc, Arc::clone(&frames));
         }
         frames
+    }
+    fn landmark(&self, pc: Pc) -> Option<Landmark> {
+        let frames = self.frames(pc);
+        frames.iter().find_map(|frame| landmark(&frame.function))
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::trend::Slope;
 use crate::ids::{Goid, Pc};
 use crate::wait::{WaitObject, WaitReason};
 
 /// Names a finding, the same in every pass that finds it again: a deadlock by the goroutines of its
-/// cycle, a leak by where its goroutines are stuck.
+/// cycle, a leak by where its goroutines are stuck, a trend by its place or object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FindingId(pub Arc<str>);
 
@@ -27,6 +28,16 @@ pub enum FindingKind {
     Deadlock,
     /// Goroutines wait for what nothing can bring about any more.
     Leak,
+    /// Goroutines are created at a place faster than they end.
+    Growth,
+    /// Senders wait for room in a channel all the time.
+    Backlog,
+    /// Many goroutines wait for one lock all the time.
+    Convoy,
+    /// A goroutine's stack grows and grows.
+    Recursion,
+    /// An operation on a channel that makes its goroutine panic.
+    Panic,
 }
 
 impl FindingKind {
@@ -35,6 +46,11 @@ impl FindingKind {
         match self {
             FindingKind::Deadlock => "deadlock",
             FindingKind::Leak => "leak",
+            FindingKind::Growth => "growth",
+            FindingKind::Backlog => "backlog",
+            FindingKind::Convoy => "convoy",
+            FindingKind::Recursion => "recursion",
+            FindingKind::Panic => "panic",
         }
     }
 }
@@ -84,7 +100,7 @@ pub struct Link {
 }
 
 /// Something that is wrong in the target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// Its name.
     pub id: FindingId,
@@ -106,4 +122,29 @@ pub struct Finding {
     pub reason: String,
     /// What was seen, a sentence each.
     pub evidence: Vec<String>,
+    /// What usually ends it.
+    pub advice: Option<String>,
+    /// The `go` statement of the goroutines, where that is what they have in common.
+    pub created_at: Option<Pc>,
+    /// Where it happened, of what is not about a wait.
+    pub at: Option<Pc>,
+    /// What was measured over a window of time.
+    pub trend: Option<Trend>,
+}
+
+/// Something measured at many looks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trend {
+    /// From the first look to the last, in nanoseconds.
+    pub window: u64,
+    /// How many looks.
+    pub looks: u32,
+    /// The number at the beginning of the window: goroutines, those that wait, bytes of stack.
+    pub first: u64,
+    /// At its end.
+    pub last: u64,
+    /// How fast it grows; `None` of what does not grow but stays.
+    pub slope: Option<Slope>,
+    /// The probability that chance alone would look so.
+    pub chance: Option<f64>,
 }

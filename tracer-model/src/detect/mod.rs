@@ -41,7 +41,10 @@
 mod finding;
 mod graph;
 mod log;
+mod panics;
 mod text;
+mod timers;
+mod trend;
 mod why;
 
 use std::collections::BTreeMap;
@@ -55,8 +58,10 @@ use crate::symbol::{Symbolizer, user_site};
 use crate::wait::{WaitObject, WaitReason};
 use crate::world::World;
 
-pub use finding::{Finding, FindingId, FindingKind, Link, Verdict};
+pub use finding::{Finding, FindingId, FindingKind, Link, Trend, Verdict};
 pub use log::{Changes, FindingLog, Tracked};
+pub use panics::panics;
+pub use trend::{Slope, Trends};
 pub use why::{Alive, Awaited, Reference, Stands, Waiting, Why};
 
 use graph::{Graph, Node, Step};
@@ -548,6 +553,10 @@ impl Report<'_> {
             chain,
             caused_by: None,
             evidence,
+            advice: None,
+            created_at: None,
+            at: None,
+            trend: None,
         }
     }
 
@@ -589,6 +598,10 @@ impl Report<'_> {
             caused_by: group.caused_by,
             reason,
             evidence,
+            advice: None,
+            created_at: None,
+            at: None,
+            trend: None,
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Side {
     pub parks: u64,
     /// How often a goroutine was made runnable that was parked in a plain operation on this side.
     pub wakeups: u64,
+    /// Who made one runnable last.
+    pub waker: Option<Goid>,
     /// Operations, those in a select included, that completed at once with a goroutine that waited on
     /// the other side.
     pub direct: u64,

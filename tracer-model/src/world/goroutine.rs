@@ -502,6 +502,8 @@ impl Entry {
             created_at,
             start,
             stack: _,
+            stops: _,
+            stack_bytes: _,
             labels,
             sleeps_until: _,
             moving,

@@ -14,6 +14,7 @@ mod goroutine;
 mod intern;
 mod join;
 mod lock;
+mod panics;
 mod query;
 mod totals;
 mod wake;
@@ -31,6 +32,7 @@ pub use flow::{Flows, Hop, HopTimes, Path};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
 pub use join::{Known, Source, Stamp};
 pub use lock::{Lock, Locks};
+pub use panics::{Panic, PanicCause, PanicPlace};
 pub use query::{Census, Queue, QueuedWaiter, Queues};
 pub use totals::{Anomalies, AnomalyKind, Example, Origin, Panics, Totals};
 pub use wake::{Wake, Wakes};
@@ -38,6 +40,7 @@ pub use wake::{Wake, Wakes};
 use departed::{Departed, Departure};
 use goroutine::{Effect, Ended, Entry, Operation};
 use intern::Interner;
+use panics::PanicPlaces;
 
 /// How much the world remembers of what is not in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ pub struct World {
     wakes: Wakes,
     flows: Flows,
     totals: Totals,
+    panics: PanicPlaces,
     /// Time of the newest loss.
     lost_at: Option<Ktime>,
     /// Start of the newest snapshot: who is not here and was last heard of before it is gone.
@@ -124,6 +128,7 @@ impl World {
             wakes: Wakes::default(),
             flows: Flows::default(),
             totals: Totals::default(),
+            panics: PanicPlaces::default(),
             lost_at: None,
             complete_at: None,
             heard_until: Ktime(0),
@@ -185,12 +190,18 @@ impl World {
             EventKind::Close(op) => {
                 self.totals.closes += 1;
                 self.update(actor, at, |entry| entry.close(at, op.chan, site, lost_at));
-                self.totals.panics.close_of_nil += u64::from(op.chan.is_none());
+                if op.chan.is_none() {
+                    self.totals.panics.close_of_nil += 1;
+                    self.panicked(PanicCause::CloseOfNil, op.site, actor, None);
+                }
                 if let Some(channel) = self.channel_of(at, actor, op) {
                     let again = channel.closes() > 0 && channel.is_known_whole(lost_at);
                     channel.count_close();
                     channel.close(at);
-                    self.totals.panics.close_of_closed += u64::from(again);
+                    if again {
+                        self.totals.panics.close_of_closed += 1;
+                        self.panicked(PanicCause::CloseOfClosed, op.site, actor, op.chan);
+                    }
                 }
             }
             EventKind::SelectBegin { cases, nils, .. } => {
@@ -277,7 +288,9 @@ impl World {
                 if let Some(WaitObject::Chan { chan, direction }) = *object {
                     let channel = self.channel_entry(chan, at);
                     channel.touch(at);
-                    channel.side_mut(direction).wakeups += 1;
+                    let side = channel.side_mut(direction);
+                    side.wakeups += 1;
+                    side.waker = Some(actor);
                 }
             }
             EventKind::Create {
@@ -431,6 +444,11 @@ impl World {
         &self.totals
     }
 
+    /// Operations that are sure to panic, by cause and place, in no order.
+    pub fn panics(&self) -> impl Iterator<Item = (PanicPlace, Panic)> + '_ {
+        self.panics.iter()
+    }
+
     /// Goroutines that ended, by where they came from; those of which nothing was known under the
     /// empty origin.
     pub fn ended(&self) -> impl Iterator<Item = (Origin, u64)> + '_ {
@@ -551,7 +569,22 @@ impl World {
             }),
             _ => false,
         };
-        self.totals.panics.send_on_closed += u64::from(sends);
+        if sends {
+            self.totals.panics.send_on_closed += 1;
+            let closer = self.goroutine(waker);
+            let site = closer.and_then(Goroutine::last_site);
+            self.panicked(PanicCause::SendOnClosed, site, waker, Some(chan));
+        }
+    }
+
+    fn panicked(
+        &mut self,
+        cause: PanicCause,
+        site: Option<Pc>,
+        goid: Goid,
+        chan: Option<ChanAddr>,
+    ) {
+        self.panics.note(PanicPlace { cause, site }, goid, chan);
     }
 
     /// Whether an event can be of a living goroutine that is not here yet.

@@ -538,6 +538,8 @@ impl Machine {
             created_at: None,
             start: None,
             stack: None,
+            stops: None,
+            stack_bytes: None,
             labels: Vec::new(),
             moving: false,
         })

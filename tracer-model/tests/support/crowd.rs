@@ -48,6 +48,8 @@ pub(crate) fn snapshot(goroutines: u64) -> Snapshot {
             created_at: Some(Pc(100 + index % 50)),
             start: Some(Pc(200 + index % 50)),
             stack: Some(StackId((index % STACKS) as u32)),
+            stops: None,
+            stack_bytes: None,
             labels: Vec::new(),
             moving: false,
         }

@@ -244,6 +244,8 @@ fn observed_goroutine(
         created_at: None,
         start: None,
         stack: None,
+        stops: None,
+        stack_bytes: None,
         labels: Vec::new(),
         moving: false,
     };

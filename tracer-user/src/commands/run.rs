@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime_now};
+use tracer_model::detect::Trends;
 
 use super::Verdict;
 use crate::cli::{Format, Level, Listen, RunArgs, RunTarget};
@@ -202,6 +203,7 @@ impl Session {
             symbols.clone(),
             clock,
             self.args.interval,
+            Trends::new(self.args.trend_nanos()),
             source,
             governed,
             probes::world(self.args.level),

@@ -1,11 +1,11 @@
 //! `gotrace.findings/1`.
 
 use serde::Serialize;
-use tracer_model::detect::{Finding, FindingKind, Link, Verdict};
+use tracer_model::detect::{self, Finding, FindingKind, Link, Tracked, Verdict};
 use tracer_model::ids::Goid;
 use tracer_model::symbol::Symbolizer;
 
-use super::{Site, SnapshotInfo, Target, WaitingOn};
+use super::{Site, SnapshotInfo, Target, WaitingOn, WallClock, seconds};
 
 /// The document's schema.
 pub(crate) const SCHEMA: &str = "gotrace.findings/1";
@@ -37,6 +37,61 @@ pub(crate) struct Entry {
     pub(crate) chain: Vec<ChainLink>,
     pub(crate) reason: String,
     pub(crate) evidence: Vec<String>,
+    /// What usually ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) advice: Option<String>,
+    /// The `go` statement of the goroutines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) created_at: Option<Site>,
+    /// Where it happened, of what is not about a wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Site>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trend: Option<Trend>,
+    /// When it was found, where that was done more than once.
+    #[serde(flatten)]
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What was measured over a window of time.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Trend {
+    window_seconds: f64,
+    looks: u32,
+    first: u64,
+    last: u64,
+    /// How fast it grows, with the interval of 95 %; `null` of what does not grow but stays.
+    per_second: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    /// The probability that chance alone would look so.
+    chance: Option<f64>,
+}
+
+impl From<&detect::Trend> for Trend {
+    fn from(trend: &detect::Trend) -> Self {
+        Self {
+            window_seconds: seconds(trend.window),
+            looks: trend.looks,
+            first: trend.first,
+            last: trend.last,
+            per_second: trend.slope.map(|slope| slope.per_second),
+            low: trend.slope.map(|slope| slope.low),
+            high: trend.slope.map(|slope| slope.high),
+            chance: trend.chance,
+        }
+    }
+}
+
+/// When a finding was found.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Seen {
+    first_seen: String,
+    last_seen: String,
+    /// By how many looks.
+    count: u64,
+    /// How often it was over and came back.
+    returns: u32,
 }
 
 /// A goroutine, what it waits on, and who could end that.
@@ -64,6 +119,30 @@ impl Entry {
                 .collect(),
             reason: finding.reason.clone(),
             evidence: finding.evidence.clone(),
+            advice: finding.advice.clone(),
+            created_at: finding
+                .created_at
+                .and_then(|pc| Site::of_user(&[pc], symbols)),
+            at: finding.at.and_then(|pc| Site::of_user(&[pc], symbols)),
+            trend: finding.trend.as_ref().map(Trend::from),
+            seen: None,
+        }
+    }
+
+    /// The same with when it was found.
+    pub(crate) fn of_tracked(
+        tracked: &Tracked,
+        symbols: &dyn Symbolizer,
+        clock: WallClock,
+    ) -> Self {
+        Self {
+            seen: Some(Seen {
+                first_seen: clock.rfc3339(tracked.first_seen),
+                last_seen: clock.rfc3339(tracked.last_seen),
+                count: tracked.count,
+                returns: tracked.returns,
+            }),
+            ..Self::new(&tracked.finding, symbols)
         }
     }
 

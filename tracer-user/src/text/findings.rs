@@ -18,6 +18,11 @@ pub(crate) fn render(entry: &Entry) -> String {
     let kind = match entry.kind {
         FindingKind::Deadlock => "DEADLOCK",
         FindingKind::Leak => "LEAK",
+        FindingKind::Growth => "GROWTH",
+        FindingKind::Backlog => "BACKLOG",
+        FindingKind::Convoy => "CONVOY",
+        FindingKind::Recursion => "RECURSION",
+        FindingKind::Panic => "PANIC",
     };
     let style = if entry.verdict == Verdict::Proven {
         ALARM
@@ -33,6 +38,17 @@ pub(crate) fn render(entry: &Entry) -> String {
         styled(DIM, &entry.id),
     );
     let _ = writeln!(text, "  {}", safe(&entry.reason));
+    for (label, site) in [("created at", &entry.created_at), ("at", &entry.at)] {
+        if let Some(site) = site {
+            let _ = writeln!(
+                text,
+                "  {label} {}  {}:{}",
+                safe(&site.function),
+                safe(&site.file),
+                site.line
+            );
+        }
+    }
     for link in &entry.chain {
         render_link(&mut text, link);
     }
@@ -42,6 +58,9 @@ pub(crate) fn render(entry: &Entry) -> String {
             "  {}",
             styled(DIM, format!("evidence: {}", safe(evidence)))
         );
+    }
+    if let Some(advice) = &entry.advice {
+        let _ = writeln!(text, "  usual fix: {}", safe(advice));
     }
     text
 }

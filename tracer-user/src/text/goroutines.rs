@@ -350,6 +350,8 @@ mod tests {
                 created_at: Some(Pc(1)),
                 start: None,
                 stack: Some(StackId(0)),
+                stops: None,
+                stack_bytes: None,
                 labels: vec![("\x1b]0;k\x07".into(), "v\nfake line\u{202e}".into())],
                 moving: false,
             }],

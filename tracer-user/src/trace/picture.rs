@@ -243,6 +243,8 @@ fn goroutine_entry(goroutine: Goroutine<'_>, stacks: &mut Stacks) -> snapshot::G
         created_at: origin.created_at,
         start: origin.start,
         stack: goroutine.stack().map(|stack| stacks.id(stack)),
+        stops: None,
+        stack_bytes: None,
         labels: goroutine.labels().to_vec(),
         moving: goroutine.moving(),
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracer_common::{HOOK_COUNT, Hook};
 use tracer_golang::process::{Symbols, WaitDecoder, ktime_now};
-use tracer_model::detect::{Detector, FindingLog};
+use tracer_model::detect::{Changes, Detector, FindingLog, Tracked, Trends, panics};
 use tracer_model::event::{Event, EventKind};
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::order::Sorter;
@@ -211,6 +211,11 @@ pub(crate) struct Pipeline {
     world: World,
     detector: Detector,
     findings: FindingLog,
+    trends: Trends,
+    /// What the looks of a trend find comes and goes by its own time.
+    trending: FindingLog,
+    /// Likewise what events alone tell.
+    told: FindingLog,
     last_memory: picture::LastRead,
     last_errors: Vec<String>,
     last_descriptors: Vec<Descriptor>,
@@ -240,6 +245,7 @@ impl Pipeline {
         symbols: Symbols,
         clock: WallClock,
         interval: Duration,
+        trends: Trends,
         source: Option<Source>,
         governed: Option<Governed>,
         world: World,
@@ -279,6 +285,9 @@ impl Pipeline {
             world,
             detector: Detector::default(),
             findings: FindingLog::default(),
+            trends,
+            trending: FindingLog::default(),
+            told: FindingLog::default(),
             last_memory: None,
             last_errors: Vec::new(),
             last_descriptors: Vec::new(),
@@ -484,20 +493,33 @@ impl Pipeline {
         self.last_memory = Some((snapshot.started, snapshot.finished));
         self.last_errors.clone_from(&snapshot.errors);
         self.last_descriptors.clone_from(&snapshot.descriptors);
-        if snapshot.reachability.is_none() {
-            return;
+        let at = snapshot.finished;
+        let changes = self.told.update(panics(&self.world), at);
+        self.news(changes);
+        if let Some(found) = self.trends.look(snapshot, Some(&self.world), &self.symbols) {
+            let changes = self.trending.update(found, at);
+            self.news(changes);
         }
-        let found = self
-            .detector
-            .pass(snapshot, Some(&self.world), &self.symbols);
-        let changes = self.findings.update(found, snapshot.finished);
+        if snapshot.reachability.is_some() {
+            let found = self
+                .detector
+                .pass(snapshot, Some(&self.world), &self.symbols);
+            let changes = self.findings.update(found, at);
+            self.news(changes);
+        }
+    }
+
+    fn news(&self, changes: Changes) {
         for tracked in changes.new.iter().chain(&changes.changed) {
-            let entry = Entry::new(&tracked.finding, &self.symbols);
-            self.say(Output::Finding(Box::new(entry)));
+            self.say(Output::Finding(Box::new(self.entry(tracked))));
         }
         for resolved in changes.resolved {
             self.say(Output::Resolved(resolved.finding.id.to_string()));
         }
+    }
+
+    fn entry(&self, tracked: &Tracked) -> Entry {
+        Entry::of_tracked(tracked, &self.symbols, self.clock)
     }
 
     fn view(&self) -> View {
@@ -521,9 +543,10 @@ impl Pipeline {
     }
 
     fn current_findings(&self) -> Vec<Entry> {
-        self.findings
-            .iter()
-            .map(|tracked| Entry::new(&tracked.finding, &self.symbols))
+        let logs = [&self.findings, &self.told, &self.trending];
+        logs.into_iter()
+            .flat_map(FindingLog::iter)
+            .map(|tracked| self.entry(tracked))
             .collect()
     }
 
@@ -586,6 +609,8 @@ impl Pipeline {
         }
         self.apply_rest();
         self.world.heard_until(stopped);
+        let changes = self.told.update(panics(&self.world), stopped);
+        self.news(changes);
         let counted = self.count();
         let report = Report {
             governor: self.governed.as_ref().map(Governed::document),
