@@ -94,8 +94,30 @@ pub struct Snapshot {
     pub moving: u64,
     /// Items that could not be read, each with what failed.
     pub errors: Vec<String>,
+    /// Channels that cannot be as they are, where the read was asked to look for them.
+    #[serde(default)]
+    pub corrupt: Vec<CorruptChannel>,
     /// Who can reach what, where the read was asked to find out.
     pub reachability: Option<Reachability>,
+}
+
+/// A channel whose fields the runtime never writes so; read twice, with nobody at work on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CorruptChannel {
+    /// The hchan.
+    pub addr: ChanAddr,
+    /// Type of its elements, as far as that can be read.
+    pub elem_type: Box<str>,
+    /// Length as read.
+    pub len: u64,
+    /// Capacity as read.
+    pub cap: u64,
+    /// What is wrong, in the runtime's words.
+    pub field: Box<str>,
+    /// The value, and why it cannot be.
+    pub reason: String,
+    /// Who waits on it, ascending.
+    pub waiting: Vec<Goid>,
 }
 
 /// A file descriptor that a goroutine waits for in the network poller.

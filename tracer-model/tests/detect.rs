@@ -684,6 +684,50 @@ fn findings_speak_to_people() {
 }
 
 #[test]
+fn a_whole_program_that_is_stuck_is_told_from_an_idle_one() {
+    let stuck = "g1 waiting mutex:s1
+                 g18 waiting send:c1
+                 g19 waiting send:c2";
+    let facts = "unreached g1,g18,g19
+                 g18 holds c2 s1
+                 g19 holds c1";
+    let said = |more: &str, facts: &str| {
+        let snapshot = pass_at(1000, &format!("{stuck}\n{more}"), facts);
+        let findings = Detector::new().pass(&snapshot, None, &Names);
+        let stall = findings.iter().find(|it| it.kind.name() == "stall");
+        stall.map(|stall| (stall.goroutines.len(), stall.reason.clone()))
+    };
+    for (keeper, what) in [
+        ("g7 waiting io", "goroutine 7 waits for the network"),
+        ("g7 waiting sleep", "goroutine 7 waits for a timer"),
+        (
+            "g7 waiting recv:c3\n c3 0/1 type os.Signal recv g7",
+            "goroutine 7 waits for signals",
+        ),
+        (
+            "g7 waiting recv:c3\n c3 0/1 type time.Time recv g7",
+            "goroutine 7 waits for a timer",
+        ),
+    ] {
+        let (count, reason) = said(keeper, facts).unwrap_or_else(|| panic!("of {keeper}"));
+        assert_eq!(count, 3);
+        assert!(reason.ends_with(what), "{reason}");
+    }
+    assert_eq!(said("", facts), None, "the runtime says so itself");
+    for worker in [
+        "g7 running",
+        "g7 waiting recv:c3",
+        "g7 waiting io\n g8 running",
+    ] {
+        assert_eq!(said(worker, facts), None, "of {worker}: it may work");
+    }
+    let alive = "unreached g18,g19
+                 g18 holds c2
+                 g19 holds c1";
+    assert_eq!(said("g7 waiting io", alive), None, "main lives");
+}
+
+#[test]
 fn a_crowd_does_not_blow_up() {
     // 20,000 goroutines that all refer to the one channel they wait on, and one that they wait for.
     let mut goroutines = String::from("g1 waiting recv:c2\n");

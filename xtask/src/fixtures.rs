@@ -46,6 +46,8 @@ const FIXTURES: &[Fixture] = &[
     amd64("service"),
     amd64("crowd"),
     amd64("trends"),
+    amd64("heldopen"),
+    amd64("corrupt"),
     amd64("hello"),
     Fixture {
         package: "hello",

@@ -19,6 +19,7 @@ use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::reachability::{Stacks, stack};
 use super::types::Types;
 use super::{ChannelScope, GoProcess, ProcessError};
+use crate::layout;
 
 /// Goroutines whose headers are read together.
 const GROUP: usize = 1024;
@@ -62,9 +63,9 @@ impl<M: TargetMemory> GoProcess<M> {
 
 /// What a channel's elements are.
 #[derive(Clone, Copy)]
-struct Elem {
-    size: u64,
-    pointers: bool,
+pub(super) struct Elem {
+    pub(super) size: u64,
+    pub(super) pointers: bool,
 }
 
 struct Search<'a, M> {
@@ -306,9 +307,6 @@ impl<M: TargetMemory> Search<'_, M> {
 
     fn is_channel(&mut self, addr: u64, hchan: &Hchan) -> bool {
         let whole = |(first, last): (u64, u64)| (first == 0) == (last == 0);
-        let Some(buffer) = hchan.dataqsiz.checked_mul(u64::from(hchan.elemsize)) else {
-            return false;
-        };
         if hchan.buf == 0
             || hchan.implausible().is_some()
             || !whole(hchan.recvq)
@@ -320,23 +318,8 @@ impl<M: TargetMemory> Search<'_, M> {
             return false;
         };
         let layout = &self.process.layout().hchan;
-        let Some(object) = self.heap.object(addr) else {
-            return false;
-        };
-        let room = self.heap.span(object.span).elem_size;
         elem.size == u64::from(hchan.elemsize)
-            && if buffer == 0 {
-                hchan.buf == addr + u64::from(layout.buf)
-            } else if !elem.pointers {
-                let size = u64::from(layout.size).next_multiple_of(8);
-                hchan.buf == addr + size && size + buffer <= room
-            } else {
-                self.heap.object(hchan.buf).is_some_and(|object| {
-                    let header = hchan.buf - self.base(object);
-                    let room = self.heap.span(object.span).elem_size;
-                    (header == 0 || header == MALLOC_HEADER) && header + buffer <= room
-                })
-            }
+            && buffer_is_in_place(&self.heap, layout, addr, hchan, elem) == Some(true)
     }
 
     fn elem(&mut self, typ: u64) -> Option<Elem> {
@@ -359,4 +342,33 @@ impl<M: TargetMemory> Search<'_, M> {
 /// in the class of its size; one with its buffer behind it holds no pointers that count.
 fn fits(span: &Span, size: u64) -> bool {
     span.elem_size >= size && (span.noscan || span.elem_size < size + 16)
+}
+
+/// Whether the buffer of the channel at `addr` is where `makechan` puts it, and has room for all. `None`
+/// if no object of the heap is at `addr`.
+pub(super) fn buffer_is_in_place(
+    heap: &Heap,
+    layout: &layout::Hchan,
+    addr: u64,
+    hchan: &Hchan,
+    elem: Elem,
+) -> Option<bool> {
+    let object = heap.object(addr)?;
+    let room = heap.span(object.span).elem_size;
+    let Some(buffer) = hchan.dataqsiz.checked_mul(elem.size) else {
+        return Some(false);
+    };
+    Some(if buffer == 0 {
+        hchan.buf == addr + u64::from(layout.buf)
+    } else if !elem.pointers {
+        let size = u64::from(layout.size).next_multiple_of(8);
+        hchan.buf == addr + size && (room.checked_sub(size)).is_some_and(|room| buffer <= room)
+    } else {
+        heap.object(hchan.buf).is_some_and(|object| {
+            let span = heap.span(object.span);
+            let header = hchan.buf - span.base(object.index);
+            let room = span.elem_size.checked_sub(header);
+            (header == 0 || header == MALLOC_HEADER) && room.is_some_and(|room| buffer <= room)
+        })
+    })
 }

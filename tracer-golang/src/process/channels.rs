@@ -65,6 +65,11 @@ impl Hchan {
         }
     }
 
+    /// Buffered elements and room for them.
+    pub(super) const fn fill(&self) -> (u64, u64) {
+        (self.qcount, self.dataqsiz)
+    }
+
     /// What is wrong with it as a channel at rest; names the field.
     pub(super) fn implausible(&self) -> Option<(&'static str, String)> {
         let Hchan {

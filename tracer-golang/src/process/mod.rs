@@ -18,6 +18,7 @@ mod bytes;
 mod channel_search;
 mod channels;
 mod check;
+mod corruption;
 mod goroutines;
 mod header;
 mod heap;

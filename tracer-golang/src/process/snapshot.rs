@@ -155,6 +155,7 @@ impl<M: TargetMemory> GoProcess<M> {
             reread,
             moving: moving as u64,
             errors,
+            corrupt: Vec::new(),
             reachability: None,
         })
     }

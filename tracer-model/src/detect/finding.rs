@@ -28,6 +28,9 @@ pub enum FindingKind {
     Deadlock,
     /// Goroutines wait for what nothing can bring about any more.
     Leak,
+    /// All that the program is for is stuck, and only what waits for the outside keeps the runtime from
+    /// saying so.
+    Stall,
     /// Goroutines are created at a place faster than they end.
     Growth,
     /// Senders wait for room in a channel all the time.
@@ -38,19 +41,29 @@ pub enum FindingKind {
     Recursion,
     /// An operation on a channel that makes its goroutine panic.
     Panic,
+    /// A channel whose own fields cannot be.
+    Corrupt,
 }
 
 impl FindingKind {
+    /// Whether its goroutines are those that can never run again; the other kinds are about something
+    /// else, or about the same ones once more.
+    pub const fn is_of_stuck(self) -> bool {
+        matches!(self, FindingKind::Deadlock | FindingKind::Leak)
+    }
+
     /// As the JSON contract spells it.
     pub const fn name(self) -> &'static str {
         match self {
             FindingKind::Deadlock => "deadlock",
             FindingKind::Leak => "leak",
+            FindingKind::Stall => "stall",
             FindingKind::Growth => "growth",
             FindingKind::Backlog => "backlog",
             FindingKind::Convoy => "convoy",
             FindingKind::Recursion => "recursion",
             FindingKind::Panic => "panic",
+            FindingKind::Corrupt => "corrupt",
         }
     }
 }
@@ -130,6 +143,19 @@ pub struct Finding {
     pub at: Option<Pc>,
     /// What was measured over a window of time.
     pub trend: Option<Trend>,
+}
+
+impl Finding {
+    /// Whether no further look can make it surer. Of deadlocks and leaks
+    /// [`super::Detector::is_settled`] says that.
+    pub fn is_settled(&self) -> bool {
+        let surest = match self.kind {
+            FindingKind::Deadlock | FindingKind::Leak => return true,
+            FindingKind::Stall | FindingKind::Corrupt => Verdict::Likely,
+            _ => Verdict::Suspect,
+        };
+        self.verdict >= surest && self.unconfirmed.is_empty()
+    }
 }
 
 /// Something measured at many looks.

@@ -38,10 +38,12 @@
 //! Leaks are grouped by stack: one finding for all that are stuck in the same place behind the same
 //! cause.
 
+mod corrupt;
 mod finding;
 mod graph;
 mod log;
 mod panics;
+mod stall;
 mod text;
 mod timers;
 mod trend;
@@ -64,6 +66,7 @@ pub use panics::panics;
 pub use trend::{Slope, Trends};
 pub use why::{Alive, Awaited, Reference, Stands, Waiting, Why};
 
+use corrupt::Corrupt;
 use graph::{Graph, Node, Step};
 use text::Words;
 
@@ -88,6 +91,7 @@ const SPELLED: usize = 4;
 #[derive(Debug, Default)]
 pub struct Detector {
     last: Option<Pass>,
+    corrupt: Corrupt,
 }
 
 /// What the next pass needs to know of this one.
@@ -136,8 +140,9 @@ impl Detector {
         world: Option<&World>,
         symbolizer: &dyn Symbolizer,
     ) -> Vec<Finding> {
-        self.report(snapshot, world, symbolizer, |report| report.findings())
-            .unwrap_or_default()
+        let corrupt = self.corrupt.pass(snapshot, symbolizer);
+        let findings = self.report(snapshot, world, symbolizer, |report| report.findings());
+        with(findings.unwrap_or_default(), corrupt)
     }
 
     /// A pass that also tells all about the waits of the goroutines in the chains of its findings,
@@ -148,12 +153,15 @@ impl Detector {
         world: Option<&World>,
         symbolizer: &dyn Symbolizer,
     ) -> (Vec<Finding>, Vec<Waiting>) {
-        self.report(snapshot, world, symbolizer, |report| {
-            let findings = report.findings();
-            let waits = report.waits_of(&findings);
-            (findings, waits)
-        })
-        .unwrap_or_default()
+        let corrupt = self.corrupt.pass(snapshot, symbolizer);
+        let (findings, waits) = self
+            .report(snapshot, world, symbolizer, |report| {
+                let findings = report.findings();
+                let waits = report.waits_of(&findings);
+                (findings, waits)
+            })
+            .unwrap_or_default();
+        (with(findings, corrupt), waits)
     }
 
     /// A pass that also explains one goroutine. `None` if it is not in the snapshot; without
@@ -215,6 +223,11 @@ impl Detector {
         self.last = Some(pass);
         Some(made)
     }
+}
+
+fn with(mut findings: Vec<Finding>, mut more: Vec<Finding>) -> Vec<Finding> {
+    findings.append(&mut more);
+    findings
 }
 
 /// Who can never run again, as far as a snapshot tells.
@@ -527,6 +540,7 @@ impl Report<'_> {
         });
         let mut findings = deadlocks;
         findings.append(&mut leaks);
+        findings.extend(self.stall(&findings));
         findings
     }
 

@@ -59,7 +59,7 @@ impl Look {
         let live = source.is_live();
         let (look, _) = passes(live, || {
             let look = Look::take(source, &mut detector)?;
-            let settled = detector.is_settled();
+            let settled = detector.is_settled() && look.findings.iter().all(Finding::is_settled);
             Ok((look, settled))
         })?;
         Ok(look)

@@ -109,8 +109,10 @@ impl Source {
     /// The process cannot be read.
     pub(super) fn find_reachable(&mut self, snapshot: &mut Snapshot) -> Result<(), Failure> {
         if let Source::Live(live) = self {
+            let unreadable = |error| live.target.unreadable(&error);
             let found = live.process.reachability(snapshot, &ktime_now);
-            snapshot.reachability = Some(found.map_err(|error| live.target.unreadable(&error))?);
+            snapshot.reachability = Some(found.map_err(unreadable)?);
+            snapshot.corrupt = live.process.corruption(snapshot).map_err(unreadable)?;
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ pub(crate) fn places(
         .collect();
     type Key = (Option<(String, String, u32)>, WaitReason, Option<Pc>);
     let mut places: BTreeMap<Key, Place> = BTreeMap::new();
-    for finding in findings {
+    for finding in findings.iter().filter(|finding| finding.kind.is_of_stuck()) {
         let sure = finding
             .goroutines
             .iter()

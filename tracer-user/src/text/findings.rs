@@ -18,11 +18,13 @@ pub(crate) fn render(entry: &Entry) -> String {
     let kind = match entry.kind {
         FindingKind::Deadlock => "DEADLOCK",
         FindingKind::Leak => "LEAK",
+        FindingKind::Stall => "STALL",
         FindingKind::Growth => "GROWTH",
         FindingKind::Backlog => "BACKLOG",
         FindingKind::Convoy => "CONVOY",
         FindingKind::Recursion => "RECURSION",
         FindingKind::Panic => "PANIC",
+        FindingKind::Corrupt => "CORRUPT",
     };
     let style = if entry.verdict == Verdict::Proven {
         ALARM

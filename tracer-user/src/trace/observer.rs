@@ -123,7 +123,11 @@ fn round(process: &mut GoProcess, options: &ReadOptions, mark: bool) -> (Observa
     };
     if mark {
         match process.reachability(&snapshot, &ktime_now) {
-            Ok(reachability) => snapshot.reachability = Some(reachability),
+            Ok(reachability) => {
+                snapshot.reachability = Some(reachability);
+                // What cannot be read was said by the search already.
+                snapshot.corrupt = process.corruption(&snapshot).unwrap_or_default();
+            }
             Err(error) if error.is_gone() => return (Observation::Gone, true),
             // The picture is good without it; that there is no verdict is said.
             Err(error) => snapshot

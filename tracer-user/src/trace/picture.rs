@@ -204,6 +204,7 @@ pub(super) fn snapshot(
         stacks: stacks.list,
         reread: 0,
         errors: errors.to_vec(),
+        corrupt: Vec::new(),
         reachability: None,
     }
 }

@@ -131,7 +131,8 @@ fn verdicts(document: &Value) -> Result<BTreeMap<u64, Verdict>> {
         for (list, verdict) in [("goroutines", verdict), ("unconfirmed", less)] {
             let goids = finding.get(list).and_then(Value::as_array);
             for goid in goids.into_iter().flatten().filter_map(Value::as_u64) {
-                verdicts.insert(goid, verdict);
+                let known = verdicts.entry(goid).or_insert(verdict);
+                *known = verdict.max(*known);
             }
         }
     }
