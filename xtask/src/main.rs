@@ -22,6 +22,7 @@ mod matrix;
 mod privilege;
 mod promtool;
 mod real;
+mod servers;
 mod sites;
 mod soak;
 mod test;
@@ -57,6 +58,8 @@ enum Task {
     Soak(soak::Options),
     /// Judge known bugs, and what only looks like one, with gotrace (as root).
     Corpus(corpus::Options),
+    /// Watch servers that others built, idle and under load, for a long time (as root).
+    Servers(servers::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -102,6 +105,7 @@ fn run(task: Task) -> Result<()> {
         Task::Chaos(options) => chaos::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Corpus(options) => corpus::run(&options),
+        Task::Servers(options) => servers::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),
