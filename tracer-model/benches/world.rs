@@ -9,7 +9,7 @@ use std::sync::Arc;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use load::Load;
-use tracer_model::detect::Detector;
+use tracer_model::detect::{Detector, Trends};
 use tracer_model::event::Event;
 use tracer_model::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
 use tracer_model::order::{Sorter, Timed};
@@ -160,6 +160,18 @@ fn detect_one_cycle(bencher: Bencher<'_, '_>, goroutines: u64) {
     bencher
         .counter(ItemsCount::new(goroutines))
         .bench_local(|| Detector::new().pass(black_box(&snapshot), None, &Nameless));
+}
+
+#[divan::bench(args = [1_000, 100_000])]
+fn trends_look(bencher: Bencher<'_, '_>, goroutines: u64) {
+    let mut trends = Trends::new(180_000_000_000);
+    let mut snapshot = ring(goroutines);
+    bencher
+        .counter(ItemsCount::new(goroutines))
+        .bench_local(|| {
+            snapshot.started.0 += 1_000_000_000;
+            trends.look(black_box(&snapshot), None, &Nameless)
+        });
 }
 
 /// A time alone.

@@ -4,6 +4,7 @@
 //	trends held       goroutines wait to send on channels of their own, and nobody receives
 //	trends tickers    goroutines live by tickers that nobody stops
 //	trends contexts   contexts of a foreign parent that nobody cancels
+//	trends servers    HTTP servers that nobody shuts down
 //	trends bodies     HTTP responses whose bodies stay open
 //	trends backlog    more is sent on a channel than is received, by ever new goroutines
 //	trends convoy     a crowd waits for one lock, which is held for long
@@ -42,6 +43,7 @@ func main() {
 		"held":      holdSenders,
 		"tickers":   startTickers,
 		"contexts":  deriveContexts,
+		"servers":   startServers,
 		"bodies":    leaveBodiesOpen,
 		"backlog":   overfill,
 		"convoy":    crowd,
@@ -93,6 +95,13 @@ func deriveContexts(every time.Duration) {
 		mu.Lock()
 		contexts = append(contexts, child)
 		mu.Unlock()
+		time.Sleep(every)
+	}
+}
+
+func startServers(every time.Duration) {
+	for {
+		httptest.NewServer(http.NotFoundHandler())
 		time.Sleep(every)
 	}
 }

@@ -93,6 +93,7 @@ impl<M: TargetMemory> GoProcess<M> {
     ) -> Result<Vec<(usize, &'static str, String)>, ProcessError> {
         let mut found = Vec::new();
         let mut heap = None;
+        let mut elems: FxHashMap<u64, Option<Elem>> = FxHashMap::default();
         for (index, ((chan, waiting), raw)) in waited.iter().zip(read).enumerate() {
             let Some(Raw { hchan, .. }) = raw else {
                 continue;
@@ -107,12 +108,14 @@ impl<M: TargetMemory> GoProcess<M> {
                 found.push((index, "hchan.recvq or sendq", reason));
                 continue;
             }
-            let Some(elem) = self.elem(hchan) else {
-                continue;
-            };
             if hchan.dataqsiz == 0 || hchan.elemsize == 0 {
                 continue;
             }
+            let elem = elems.entry(hchan.elemtype);
+            let elem = *elem.or_insert_with(|| self.elem(Addr(hchan.elemtype)));
+            let Some(elem) = elem.filter(|elem| elem.size == u64::from(hchan.elemsize)) else {
+                continue;
+            };
             let heap = match &mut heap {
                 Some(heap) => heap,
                 None => heap.insert(Heap::read(&self.memory, self.heap_place()?)?),
@@ -190,8 +193,8 @@ impl<M: TargetMemory> GoProcess<M> {
         Ok(bulk.get(0).map(|bytes| Sudog::parse(layout, addr, bytes)))
     }
 
-    fn elem(&mut self, hchan: &Hchan) -> Option<Elem> {
-        let typ = Addr(hchan.elemtype);
+    /// What a type's values are, if it is one of the program's: others are made as it runs.
+    fn elem(&mut self, typ: Addr) -> Option<Elem> {
         let sections = &self.modules;
         if !(sections.iter()).any(|module| module.types.contains(&typ)) {
             return None;
@@ -199,7 +202,7 @@ impl<M: TargetMemory> GoProcess<M> {
         let size = self.types.get(&self.memory, typ).ok()?.size;
         let at = Addr(typ.0 + u64::from(self.layout().types.head.ptr_bytes));
         let pointers = self.memory.read_u64(at).ok()? != 0;
-        (size == u64::from(hchan.elemsize)).then_some(Elem { size, pointers })
+        Some(Elem { size, pointers })
     }
 
     /// Who has not moved since the snapshot.

@@ -173,4 +173,6 @@ pub struct Trend {
     pub slope: Option<Slope>,
     /// The probability that chance alone would look so.
     pub chance: Option<f64>,
+    /// Of a backlog who receives from the channel, if that is known.
+    pub served_by: Option<Goid>,
 }

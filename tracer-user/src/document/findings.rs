@@ -66,6 +66,9 @@ pub(crate) struct Trend {
     high: Option<f64>,
     /// The probability that chance alone would look so.
     chance: Option<f64>,
+    /// Of a backlog: who receives from the channel, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_by: Option<Goid>,
 }
 
 impl From<&detect::Trend> for Trend {
@@ -79,6 +82,7 @@ impl From<&detect::Trend> for Trend {
             low: trend.slope.map(|slope| slope.low),
             high: trend.slope.map(|slope| slope.high),
             chance: trend.chance,
+            served_by: trend.served_by,
         }
     }
 }

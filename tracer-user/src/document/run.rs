@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tracer_model::ids::Goid;
+use tracer_model::wait::WaitKind;
 
 use super::findings::Entry as Finding;
 use super::flow::Flow;
@@ -102,6 +103,8 @@ pub(crate) struct Goroutines {
     pub(crate) total: usize,
     pub(crate) system: usize,
     pub(crate) by_state: BTreeMap<&'static str, usize>,
+    /// Those that wait, by the kind of what they wait on.
+    pub(crate) by_wait: BTreeMap<WaitKind, usize>,
     /// Goroutines whose state is not known: since events were lost, or since the last event of a
     /// level at which parks make none.
     pub(crate) unknown: usize,

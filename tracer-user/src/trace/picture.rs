@@ -291,7 +291,14 @@ fn census(world: &World) -> Goroutines {
         .map(|state| (state.name(), count(census.user(state))))
         .filter(|(_, number)| *number > 0)
         .collect();
+    let mut by_wait = BTreeMap::new();
+    for goroutine in world.goroutines().filter(|goroutine| !goroutine.system()) {
+        if let Some(wait) = goroutine.wait() {
+            *by_wait.entry(wait.reason.kind()).or_insert(0) += 1;
+        }
+    }
     Goroutines {
+        by_wait,
         total: count(census.users()),
         system: count(census.systems()),
         by_state,

@@ -77,6 +77,7 @@ pub(super) struct Place {
 /// How a place grew over a window.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Growth {
+    pub(super) blocks: usize,
     /// Nanoseconds.
     pub(super) window: u64,
     pub(super) looks: u32,
@@ -278,16 +279,18 @@ impl Place {
         if chance > CHANCE {
             return None;
         }
+        let last = parts.last()?.there;
         let points: Vec<(f64, f64)> = window
             .iter()
             .zip(&blocks)
             .map(|(block, count)| (block.at.since(begin.at) as f64 / 1e9, count.there as f64))
             .collect();
         Some(Growth {
-            window: end.at.since(begin.at),
+            blocks: window.len(),
+            window: end.at.since(begin.at) + begin.length,
             looks: window.iter().map(|block| block.looks).sum(),
-            first: parts.first()?.there,
-            last: parts.last()?.there,
+            first: (last + left).saturating_sub(came),
+            last,
             came,
             left,
             life: (life * 1e9) as u64,

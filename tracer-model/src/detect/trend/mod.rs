@@ -11,6 +11,7 @@
 //!   three windows.
 //! - **Backlog, convoy.** A crowd, or ever others, wait at one object at nine of ten looks in every block
 //!   ([`queues`]).
+//!   Likewise if half of all goroutines wait for some lock.
 //! - **Recursion.** A stack is deeper after every block ([`depths`]).
 //!
 //! All of it is told by snapshots alone. Events add who serves a queue.
@@ -44,6 +45,8 @@ use queues::Queues;
 
 /// Windows that are remembered: a slow growth takes more than one.
 const WINDOWS: usize = 3;
+/// So many that wait for locks, at least, are worth a word when they are half of all.
+const ALL_LOCKS: usize = 16;
 /// Blocks that are remembered.
 const KEPT: usize = PARTS * WINDOWS;
 
@@ -58,7 +61,8 @@ pub struct Trends {
     /// User goroutines that wait for the network.
     network: Ring<u64>,
     senders: Queues<ChanAddr>,
-    lockers: Queues<Addr>,
+    /// By lock; all locks together, while half of all goroutines wait for some, are `None`.
+    lockers: Queues<Option<Addr>>,
     depths: Depths,
     first: bool,
 }
@@ -189,14 +193,24 @@ impl Trends {
         }
         self.stuck.end();
         self.lasting.end();
+        let users = (snapshot.goroutines.iter()).filter(|goroutine| !goroutine.system);
+        let all: Vec<&Goroutine> = locked.values().flatten().copied().collect();
+        if all.len() >= ALL_LOCKS && all.len() * 2 >= users.count() {
+            self.crowd(None, &all);
+        }
         for (lock, waiting) in locked {
             if waiting.len() >= queues::CROWD {
-                let head = waiting.iter().min_by_key(|goroutine| goroutine.goid);
-                if let Some(head) = head {
-                    let goids = waiting.iter().map(|goroutine| goroutine.goid);
-                    self.lockers.see(&lock, goids, (head.goid, head.stops));
-                }
+                self.crowd(Some(lock), &waiting);
             }
+        }
+    }
+
+    /// These wait for one lock, or all of these for some.
+    fn crowd(&mut self, lock: Option<Addr>, waiting: &[&Goroutine]) {
+        let head = waiting.iter().min_by_key(|goroutine| goroutine.goid);
+        if let Some(head) = head {
+            let goids = waiting.iter().map(|goroutine| goroutine.goid);
+            self.lockers.see(&lock, goids, (head.goid, head.stops));
         }
     }
 

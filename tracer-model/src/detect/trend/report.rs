@@ -54,12 +54,18 @@ impl Trends {
             last: standing.last,
             slope: None,
             chance: None,
+            served_by: standing.server.map(|(goid, _)| goid),
         };
         for (chan, standing) in self.senders.standing() {
             findings.extend(scene.backlog(*chan, &standing, trend(&standing)));
         }
-        for (lock, standing) in self.lockers.standing() {
-            findings.push(scene.convoy(*lock, &standing, trend(&standing)));
+        let locks: Vec<_> = self.lockers.standing().collect();
+        let one = locks.iter().any(|(lock, _)| lock.is_some());
+        for (lock, standing) in &locks {
+            // That one lock has a crowd says more.
+            if lock.is_some() || !one {
+                findings.push(scene.convoy(**lock, standing, trend(standing)));
+            }
         }
         for (goid, deepening) in self.depths.deepening(&window) {
             findings.extend(scene.recursion(goid, deepening, stood, looks));
@@ -77,8 +83,8 @@ impl Trends {
     fn growths(&mut self, scene: &Scene<'_>, window: &[Block]) -> Vec<Finding> {
         let long = self.clock.window(KEPT);
         let block = self.clock.length();
-        let network = |growth: &Growth, blocks: usize| {
-            let counts = self.network.last(blocks);
+        let network = |growth: &Growth| {
+            let counts = self.network.last(growth.blocks);
             let (first, last) = (counts.first(), counts.last());
             let more = last.unwrap_or(&0).saturating_sub(*first.unwrap_or(&0));
             more * 2 >= growth.last.saturating_sub(growth.first)
@@ -96,8 +102,7 @@ impl Trends {
             let members = self.stuck.at(index);
             let landmark = scene.landmark(&members, place.origin);
             // As many new users as new goroutines: each is somebody's, and goes with them.
-            let explained = landmark != Some(Landmark::ResponseReader)
-                && network(&growth, blocks_of(&growth, window));
+            let explained = landmark != Some(Landmark::ResponseReader) && network(&growth);
             if explained || landmark == Some(Landmark::RequestWriter) {
                 continue;
             }
@@ -128,7 +133,7 @@ impl Trends {
         for (index, origin, growth) in grown {
             let members = self.lasting.at(index);
             let landmark = scene.landmark(&members, origin);
-            let explained = landmark != Some(Landmark::Acceptor) && network(&growth, KEPT);
+            let explained = landmark != Some(Landmark::Acceptor) && network(&growth);
             let http = matches!(
                 landmark,
                 Some(Landmark::RequestWriter | Landmark::ResponseReader)
@@ -144,15 +149,6 @@ impl Trends {
             found.extend(scene.growth(id, origin, None, &members, landmark, growth));
         }
         found
-    }
-}
-
-/// How many blocks a growth was measured over.
-fn blocks_of(growth: &Growth, short: &[Block]) -> usize {
-    let one = short.first().zip(short.last());
-    match one.is_some_and(|(first, last)| growth.window > last.at.since(first.at) * 3 / 2) {
-        true => KEPT,
-        false => PARTS,
     }
 }
 
@@ -178,6 +174,7 @@ impl Scene<'_> {
     ) -> Option<Finding> {
         let one = self.by_goid.get(members.first()?)?;
         let Growth {
+            blocks: _,
             window,
             looks,
             first,
@@ -201,31 +198,28 @@ impl Scene<'_> {
             Some(reason) => format!("begin to wait ({reason}) and do not run again"),
             None => "do not end".to_owned(),
         };
-        let mut evidence = vec![
+        let evidence = vec![
             format!(
-                "in {} and {looks} looks {came} came to stay and {left} left: {} more, {} (95 %: {} to {})",
+                "in {} and {looks} looks {came} came to stay and {left} left: {}",
                 time(window),
-                came - left.min(came),
-                rate(slope.per_second),
-                rate(slope.low),
-                rate(slope.high),
+                rate(slope),
             ),
             format!(
-                "by chance alone this would be seen once in {:.0} times at most",
+                "a number that stays as it is would look so once in {:.0} times at most",
                 1.0 / chance.max(1e-12)
             ),
+            format!(
+                "each stays for {} on average at least (95 %); if that is meant so, this may be as it should",
+                time(life)
+            ),
         ];
-        evidence.push(format!(
-            "each stays for {} on average at least (95 %); if that is meant so, this may be as it should",
-            time(life)
-        ));
         Some(Finding {
             reason: format!(
                 "goroutines started {started} {what}: {last} by now, {first} {} ago",
                 time(window)
             ),
             goroutines: members.to_vec(),
-            chain: vec![self.link(one, Vec::new())],
+            chain: vec![self.link(one)],
             evidence,
             advice: Some(remedy(reason, landmark, timer).to_owned()),
             created_at: origin.created_at,
@@ -236,6 +230,7 @@ impl Scene<'_> {
                 last,
                 slope: Some(slope),
                 chance: Some(chance),
+                served_by: None,
             }),
             ..empty(id, FindingKind::Growth)
         })
@@ -260,10 +255,8 @@ impl Scene<'_> {
             "{} wait to send on average, at least {} different ones were seen",
             standing.typical, standing.different
         )];
-        let mut held_by = Vec::new();
         match standing.server {
             Some((goid, times)) => {
-                held_by.push(goid);
                 evidence.push(format!(
                     "goroutine {goid} receives from it (the last one to do so at {times} looks){}",
                     self.doing(goid)
@@ -286,7 +279,7 @@ impl Scene<'_> {
         Some(Finding {
             reason: format!("channel {chan} ({typed}) {moves}"),
             goroutines: sorted(senders),
-            chain: vec![self.link(one, held_by)],
+            chain: vec![self.link(one)],
             evidence,
             advice: Some(advice.to_owned()),
             trend: Some(trend),
@@ -294,12 +287,12 @@ impl Scene<'_> {
         })
     }
 
-    fn convoy(&self, lock: Addr, standing: &Standing, trend: Trend) -> Finding {
+    fn convoy(&self, lock: Option<Addr>, standing: &Standing, trend: Trend) -> Finding {
         let waits = |goroutine: &&Goroutine| {
             let wait = goroutine.wait.as_ref();
             wait.is_some_and(|wait| {
                 matches!(wait.reason.kind(), WaitKind::Mutex | WaitKind::RwMutex)
-                    && *wait.objects == [WaitObject::Semaphore(lock)]
+                    && lock.is_none_or(|lock| *wait.objects == [WaitObject::Semaphore(lock)])
             })
         };
         let waiting: Vec<&Goroutine> = self.snapshot.goroutines.iter().filter(waits).collect();
@@ -334,19 +327,27 @@ impl Scene<'_> {
                 "whoever holds it does not let go: see where (gotrace why GOID of a waiter names who may hold it)",
             ),
         };
-        Finding {
-            reason: format!(
-                "a crowd waits for the lock at {lock} at every look for {stood}; {moves}"
+        let (id, what) = match lock {
+            Some(lock) => (
+                format!("convoy-{lock}"),
+                format!("a crowd waits for the lock at {lock}"),
             ),
+            None => (
+                "convoy-all".to_owned(),
+                "half of all goroutines and more wait for locks".to_owned(),
+            ),
+        };
+        Finding {
+            reason: format!("{what} at every look for {stood}; {moves}"),
             goroutines: sorted(waiting.iter().map(|goroutine| goroutine.goid).collect()),
             chain: (waiting.first())
-                .map(|one| self.link(one, Vec::new()))
+                .map(|one| self.link(one))
                 .into_iter()
                 .collect(),
             evidence,
             advice: Some(advice.to_owned()),
             trend: Some(trend),
-            ..empty(format!("convoy-{lock}"), FindingKind::Convoy)
+            ..empty(id, FindingKind::Convoy)
         }
     }
 
@@ -372,7 +373,7 @@ impl Scene<'_> {
                 time(window)
             ),
             goroutines: vec![goid],
-            chain: vec![self.link(one, Vec::new())],
+            chain: vec![self.link(one)],
             evidence: vec![format!(
                 "{:.1} KiB a second (95 %: {:.1} to {:.1}){}",
                 slope.per_second / 1024.0,
@@ -392,6 +393,7 @@ impl Scene<'_> {
                 last,
                 slope: Some(slope),
                 chance: Some(chance),
+                served_by: None,
             }),
             ..empty(format!("recursion-{goid}"), FindingKind::Recursion)
         })
@@ -427,13 +429,13 @@ impl Scene<'_> {
         )
     }
 
-    fn link(&self, goroutine: &Goroutine, held_by: Vec<Goid>) -> Link {
+    fn link(&self, goroutine: &Goroutine) -> Link {
         let wait = goroutine.wait.as_ref();
         Link {
             goid: goroutine.goid,
             reason: wait.map_or(WaitReason::None, |wait| wait.reason),
             waits_on: wait.and_then(|wait| wait.objects.first().copied()),
-            held_by,
+            held_by: Vec::new(),
             site: user_site(self.snapshot.stack(goroutine), self.symbolizer),
         }
     }

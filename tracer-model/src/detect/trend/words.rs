@@ -1,5 +1,6 @@
 //! Trends in words, and what usually helps.
 
+use super::Slope;
 use crate::ids::Pc;
 use crate::symbol::{Landmark, Symbolizer, user_frame};
 use crate::wait::{WaitKind, WaitReason};
@@ -16,13 +17,23 @@ pub(super) fn time(nanos: u64) -> String {
     }
 }
 
-/// `0.25 a second`, `3.0 a minute`
-pub(super) fn rate(per_second: f64) -> String {
-    if per_second >= 0.1 {
-        format!("{per_second:.2} a second")
-    } else {
-        format!("{:.2} a minute", per_second * 60.0)
-    }
+/// `0.25 a second (95 %: 0.20 to 0.31)`, `3.00 a minute (95 %: …)`
+pub(super) fn rate(slope: Slope) -> String {
+    let Slope {
+        per_second,
+        low,
+        high,
+    } = slope;
+    let (times, unit) = match per_second >= 0.1 {
+        true => (1.0, "second"),
+        false => (60.0, "minute"),
+    };
+    format!(
+        "{:.2} a {unit} (95 %: {:.2} to {:.2})",
+        per_second * times,
+        low * times,
+        high * times
+    )
 }
 
 /// `main.work (work.go:12)`
