@@ -191,6 +191,7 @@ impl World {
         };
         let snapshot = process.snapshot(&options, &now)?;
         let found = process.reachability(&snapshot, &now)?;
+        process.corruption(&snapshot)?;
         assert!(found.unreached.len() <= snapshot.goroutines.len());
         process.snapshot(&options, &now)
     }

@@ -4,7 +4,7 @@
 //! matter of the model's own tests.
 
 use integration_tests::json::{list, number};
-use integration_tests::{Gotrace, Target, require_root};
+use integration_tests::{Gotrace, Target, http, require_root};
 use serde_json::Value;
 
 /// A window that is full after moments.
@@ -111,6 +111,32 @@ fn a_channel_that_is_closed_twice_is_told_with_its_place() {
     let finding = told("panics", "full", "panic");
     assert_eq!(finding["at"]["function"], "main.closeAgain", "{finding:#}");
     assert_advice(&finding, "sync.Once");
+}
+
+#[test]
+fn the_api_and_the_metrics_have_them_too() {
+    require_root();
+    let target = Target::start("trends", &["held"]);
+    let arguments = [
+        &["--level", "observe", "--listen", "127.0.0.1:0"],
+        &QUICKLY[..],
+    ]
+    .concat();
+    let (mut gotrace, attached) = Gotrace::attach_listening(target.pid(), &arguments);
+    let address = attached["listening"].as_str().expect("it listens");
+    gotrace.until("finding", |line| line["finding"]["kind"] == "growth");
+    let (_, text) = http::get(&format!("http://{address}/api/v1/findings"));
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let [finding] = list(&document, "findings") else {
+        panic!("{document:#}");
+    };
+    assert_eq!(finding["kind"], "growth", "{finding:#}");
+    assert!(number(&finding["count"]) >= 1, "{finding:#}");
+    let (_, metrics) = http::get(&format!("http://{address}/metrics"));
+    let line = r#"gotrace_findings{kind="growth",verdict="suspect",process="trends"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+    gotrace.interrupt();
+    target.end_unharmed();
 }
 
 #[test]

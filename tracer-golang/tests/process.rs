@@ -649,6 +649,8 @@ fn garbage_never_panics_nor_hangs() {
                 Ok(snapshot) => {
                     read += 1;
                     errors += snapshot.errors.len();
+                    // Whatever it finds, of what it can read.
+                    let _ = process.corruption(&snapshot);
                 }
                 Err(ProcessError::SelfCheck { .. } | ProcessError::Memory(_)) => {}
                 Err(error) => panic!("{error}"),

@@ -424,6 +424,21 @@ fn after_a_hole_it_begins_anew() {
     }
 }
 
+#[test]
+fn rare_looks_take_longer() {
+    let lives = stream(Does::Stuck, 10, (5, 20_000), FOREVER);
+    let mut trends = Trends::new(WINDOW * SECOND);
+    let first = (0..20_000).step_by(120).find(|&second| {
+        let found = trends.look(&look(&lives, second), None, &Names);
+        !found.unwrap_or_default().is_empty()
+    });
+    // Two looks a block, a window of twelve blocks, and the first look of all.
+    assert!(
+        (24 * 120..40 * 120).contains(&first.expect("it grows")),
+        "{first:?}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 

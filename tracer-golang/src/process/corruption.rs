@@ -23,6 +23,11 @@ use super::{GoProcess, ProcessError};
 /// Channels whose buffers are looked at in one pass.
 const MAX_CHANNELS: usize = 1 << 16;
 
+/// Waiters of one queue that are followed.
+const MAX_WAITERS: usize = 1 << 10;
+/// The fields of a queue that is wrong.
+const QUEUE: &str = "hchan.recvq or sendq";
+
 /// A channel and those who were seen to wait on it.
 type Waited<'s> = (ChanAddr, Vec<&'s Goroutine>);
 
@@ -69,6 +74,13 @@ impl<M: TargetMemory> GoProcess<M> {
             if hchan.locked || waiting.is_empty() {
                 continue;
             }
+            // A queue is read step by step, and may have changed under the first walk.
+            if field == QUEUE {
+                let again = self.broken_queue(chan.0, &hchan.hchan, goroutines.len())?;
+                if again.as_ref() != Some(&reason) {
+                    continue;
+                }
+            }
             let typ = self.types.get(&self.memory, Addr(hchan.hchan.elemtype));
             let (len, cap) = hchan.hchan.fill();
             found.push(CorruptChannel {
@@ -105,7 +117,7 @@ impl<M: TargetMemory> GoProcess<M> {
             if !whole.contains(chan)
                 && let Some(reason) = self.broken_queue(chan.0, hchan, waiting.len())?
             {
-                found.push((index, "hchan.recvq or sendq", reason));
+                found.push((index, QUEUE, reason));
                 continue;
             }
             if hchan.dataqsiz == 0 || hchan.elemsize == 0 {
@@ -150,8 +162,8 @@ impl<M: TargetMemory> GoProcess<M> {
                         Addr(at)
                     )));
                 }
-                // Others came since the snapshot; then another pass will tell.
-                if seen.len() > 2 * waiting + 16 {
+                // Others came since the snapshot, or it is too long: nothing is said of it.
+                if seen.len() > (2 * waiting + 16).min(MAX_WAITERS) {
                     break;
                 }
                 let Some(sudog) = self.sudog(at)? else {

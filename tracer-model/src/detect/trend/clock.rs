@@ -11,7 +11,8 @@ use crate::ids::Ktime;
 pub(super) const PARTS: usize = 12;
 /// Looks in a block at least.
 const LOOKS: u32 = 2;
-/// A pause of so many blocks between two looks is a hole: what was seen before says nothing about now.
+/// A pause of so many blocks between two looks, and of so many pauses before, is a hole: what was seen
+/// before says nothing about now.
 const HOLE: u64 = 4;
 
 /// What became of a look.
@@ -34,6 +35,8 @@ pub(super) struct Clock {
     kept: usize,
     began: Option<Ktime>,
     last: Ktime,
+    /// Nanoseconds between the last two looks.
+    pause: u64,
     looks: u32,
     closed: VecDeque<Block>,
 }
@@ -57,6 +60,7 @@ impl Clock {
             kept,
             began: None,
             last: Ktime(0),
+            pause: 0,
             looks: 0,
             closed: VecDeque::with_capacity(kept),
         }
@@ -68,7 +72,9 @@ impl Clock {
 
     /// Takes in a look.
     pub(super) fn look(&mut self, at: Ktime) -> Tick {
-        let hole = at.since(self.last) > HOLE * self.length;
+        let pause = at.since(self.last);
+        let hole = pause > HOLE.saturating_mul(self.length.max(self.pause));
+        self.pause = pause;
         self.last = at;
         let Some(began) = self.began.filter(|_| !hole) else {
             self.began = Some(at);
