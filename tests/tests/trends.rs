@@ -59,16 +59,27 @@ fn senders_that_pile_up_have_their_place_and_rate() {
 }
 
 #[test]
-fn the_classic_mistakes_are_named() {
-    for (fault, words) in [
-        ("tickers", "ticker.Stop()"),
-        ("contexts", "defer cancel()"),
-        ("servers", "Server.Shutdown"),
-        ("bodies", "resp.Body.Close()"),
-    ] {
-        let finding = told(fault, "observe", "growth");
-        assert_advice(&finding, words);
-    }
+fn a_ticker_that_is_never_stopped_is_named() {
+    let finding = told("tickers", "observe", "growth");
+    assert_advice(&finding, "ticker.Stop()");
+}
+
+#[test]
+fn a_context_that_is_never_cancelled_is_named() {
+    let finding = told("contexts", "observe", "growth");
+    assert_advice(&finding, "defer cancel()");
+}
+
+#[test]
+fn a_server_that_is_never_shut_down_is_named() {
+    let finding = told("servers", "observe", "growth");
+    assert_advice(&finding, "Server.Shutdown");
+}
+
+#[test]
+fn a_body_that_is_never_closed_is_named() {
+    let finding = told("bodies", "observe", "growth");
+    assert_advice(&finding, "resp.Body.Close()");
 }
 
 #[test]
@@ -143,7 +154,7 @@ fn the_api_and_the_metrics_have_them_too() {
 fn goroutines_that_wait_and_end_are_no_trend() {
     require_root();
     let target = Target::start("trends", &["sessions"]);
-    let arguments = [&["--level", "observe", "--duration", "12s"], &QUICKLY[..]].concat();
+    let arguments = [&["--level", "observe", "--duration", "15s"], &QUICKLY[..]].concat();
     let (gotrace, _) = Gotrace::attach(target.pid(), &arguments);
     let report = gotrace.finish().report();
     assert_eq!(list(&report, "findings").len(), 0, "{report:#}");

@@ -105,7 +105,8 @@ pub(crate) struct RunArgs {
     /// Time between two summaries and two reads of the target's memory
     #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub(crate) interval: Duration,
-    /// For how long something must grow or jam until it is said; a slow growth takes three times as long
+    /// For how long something must grow or jam until it is said; a slow growth, and all of a program that has just
+    /// begun, takes three to five times as long
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3m")]
     pub(crate) trend_window: Duration,
     /// Where to serve /metrics, /healthz and /api/v1, or `off`

@@ -13,7 +13,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let servers: Vec<&'static Server> = SERVERS.iter().filter(wanted).collect();
     ensure!(!servers.is_empty(), "there is no such server");
     let time = Duration::from_secs(60 * options.minutes);
-    let mut watched = Vec::new();
+    let (mut watched, mut failures) = (Vec::new(), Vec::new());
     for group in servers.chunks(options.at_once.max(1)) {
         let results: Vec<Result<Watched>> = thread::scope(|scope| {
             let (gotrace, programs, home) = (&gotrace, &programs, &home);
@@ -91,11 +91,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             threads.into_iter().map(join).collect()
         });
         for (server, result) in group.iter().zip(results) {
-            watched.push(result.with_context(|| format!("server {}", server.name))?);
+            match result {
+                Ok(result) => watched.push(result),
+                Err(error) => failures.push(format!("server {}: {error:#}", server.name)),
+            }
         }
     }
     let tables = table::render(&watched);
     println!("{tables}");
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     if options.write {
         table::write(&workspace::root().join("docs/servers.md"), &tables)?;
     }

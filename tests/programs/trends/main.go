@@ -74,7 +74,7 @@ func holdSenders(every time.Duration) {
 func startTickers(every time.Duration) {
 	for {
 		go func() {
-			for range time.NewTicker(10 * time.Millisecond).C {
+			for range time.NewTicker(time.Second).C {
 			}
 		}()
 		time.Sleep(every)

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use anyhow::{Context, Result, ensure};
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where free ports are looked for from.
+const FIRST_PORT: u16 = 21_000;
 
 /// What is asked of a server.
 pub(super) enum Asked {
@@ -187,7 +191,15 @@ impl Drop for Running {
     }
 }
 
-/// An address of loopback that nobody listens on.
+/// An address of loopback that nobody listens on. Not one of those that the kernel gives to who connects:
+/// waiting for it, a client could get that very port and be connected with itself.
 fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+    static NEXT: AtomicU16 = AtomicU16::new(FIRST_PORT);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        ensure!(port >= FIRST_PORT, "no port is free");
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return Ok(listener.local_addr()?);
+        }
+    }
 }

@@ -19,6 +19,9 @@ const GROWTH: u64 = 20;
 const STAY: u64 = 20;
 /// On average each must be sure to stay for so many (short) windows.
 const LIFE: f64 = 20.0;
+/// Somebody must have been there for so many windows: until then what has come may be meant to stay just
+/// so long.
+const AGE: u64 = 5;
 /// So many are expected to leave when none is seen to, at most (95 %, Poisson).
 const UNSEEN: f64 = 3.0;
 /// Parts of a window in which somebody came, at least.
@@ -45,6 +48,8 @@ struct Member {
     /// What must not change.
     mark: u64,
     since: Ktime,
+    /// Since when it is known to be so, maybe from before it was seen.
+    known: Ktime,
     /// It was so when the first look was taken: nobody saw it come.
     old: bool,
     /// Index of the place it belongs to, once it has settled.
@@ -70,6 +75,8 @@ pub(super) struct Place {
     left: u64,
     /// For how long anybody was there, added up, in seconds.
     stayed: f64,
+    /// Since when the one is there who is there for longest.
+    oldest: Option<Ktime>,
     /// As it was said last, and has not ended.
     said: Option<Growth>,
 }
@@ -109,36 +116,33 @@ impl<K: Hash + Eq> Cohort<K> {
         self.look = self.look.wrapping_add(1);
     }
 
-    /// A goroutine is there, the same as before if `mark` is. `place` tells where, once it is asked.
+    /// A goroutine is there, the same as before if `mark` is; it is so since `known` at least, if that is
+    /// known from elsewhere. `place` tells where, once it is asked.
     pub(super) fn see(
         &mut self,
         goid: Goid,
-        mark: u64,
+        (mark, known): (u64, Option<Ktime>),
         at: Ktime,
         first: bool,
         place: impl FnOnce() -> K,
     ) {
         let look = self.look;
-        let fresh = Member {
+        let fresh = || Member {
             mark,
             since: at,
+            known: at,
             old: first,
             place: None,
             look,
         };
-        let member = self.members.entry(goid).or_insert_with(|| Member {
-            mark,
-            since: at,
-            old: first,
-            place: None,
-            look,
-        });
+        let member = self.members.entry(goid).or_insert_with(fresh);
         if member.mark != mark {
-            let left = std::mem::replace(member, fresh).place;
+            let left = std::mem::replace(member, fresh()).place;
             leave(&mut self.places, left);
             return;
         }
         member.look = look;
+        member.known = member.known.min(known.unwrap_or(at));
         if member.place.is_none() && at.since(member.since) >= self.settle {
             let kept = self.kept;
             let entry = self.places.entry(place());
@@ -171,6 +175,16 @@ impl<K: Hash + Eq> Cohort<K> {
             place.blocks.push(place.now);
             place.now.came = 0;
             place.now.left = 0;
+            place.oldest = None;
+        }
+        for member in self.members.values() {
+            let place = member
+                .place
+                .and_then(|index| self.places.get_index_mut(index));
+            if let Some((_, place)) = place {
+                let oldest = place.oldest.get_or_insert(member.known);
+                *oldest = member.known.min(*oldest);
+            }
         }
     }
 
@@ -220,6 +234,7 @@ impl Place {
             came: 0,
             left: 0,
             stayed: 0.0,
+            oldest: None,
             said: None,
         }
     }
@@ -245,6 +260,10 @@ impl Place {
 
     fn measure(&self, window: &[Block], block: u64) -> Option<Growth> {
         let (begin, end) = (window.first()?, window.last()?);
+        let age = end.at.since(self.oldest?);
+        if age < AGE * PARTS as u64 * block {
+            return None;
+        }
         let life = self.stayed / (self.left as f64 + UNSEEN);
         if life < LIFE * PARTS as f64 * block as f64 / 1e9 {
             return None;

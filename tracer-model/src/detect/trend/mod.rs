@@ -6,7 +6,8 @@
 //! users must look different here. What tells them apart:
 //!
 //! - **Growth.** Of goroutines that came to a place and stayed there without running once ([`cohort`]),
-//!   next to none goes on, over so much time that they are sure to stay long; they come through the whole window and as fast at its end; and there are not as
+//!   next to none goes on, over so much time that they are sure to stay long; some are there for five
+//!   windows, be it from before the first look; they come through the whole window and as fast at its end; and there are not as
 //!   many new network waits, which would be users. Of goroutines that do run, or go by a ticker, it takes
 //!   three windows.
 //! - **Backlog, convoy.** A crowd, or ever others, wait at one object at nine of ten looks in every block
@@ -161,7 +162,7 @@ impl Trends {
                 created_at: goroutine.created_at,
             };
             if lives_by_itself(goroutine, channels) {
-                self.lasting.see(goid, 0, at, self.first, || origin);
+                self.lasting.see(goid, (0, None), at, self.first, || origin);
             }
             if let Some(bytes) = goroutine.stack_bytes {
                 self.depths.see(goid, bytes);
@@ -185,6 +186,8 @@ impl Trends {
                 continue;
             };
             let mark = hash(&(wait.reason, &wait.objects, goroutine.stops, stack));
+            // The garbage collector notes when it saw the goroutine wait first.
+            let mark = (mark, wait.since);
             self.stuck.see(goid, mark, at, self.first, || Stuck {
                 origin,
                 reason: wait.reason,
