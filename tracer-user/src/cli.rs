@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_model::detect::Verdict;
-use tracer_model::ids::ChanAddr;
+use tracer_model::ids::{ChanAddr, Goid};
 use tracer_model::query::{Criterion, Filter};
 
+use crate::document::events::Chosen;
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
+use crate::record::replay::{When, when};
 
 /// A continuous, non-stop tracer for Go programs.
 ///
@@ -41,6 +43,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Trace a Go process: a live picture, findings as they come, a report at the end
     Run(RunArgs),
+    /// Trace a Go process as `run` does and keep it all in a file, to be replayed and asked later
+    Record(RecordArgs),
+    /// Tell a recording again, or show how everything was at a moment of it
+    Replay(ReplayArgs),
     /// List the goroutines of a process, once, from its memory alone
     Goroutines(GoroutinesArgs),
     /// Show one goroutine: what it waits on, since when, and its stack
@@ -61,7 +67,7 @@ pub(crate) enum Command {
 
 /// Which process, or which saved snapshot.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = false, args = ["pid", "name", "from"])]
 pub(crate) struct SourceArgs {
     /// Process id of a running Go program
     #[arg(short, long, value_name = "PID")]
@@ -69,9 +75,24 @@ pub(crate) struct SourceArgs {
     /// The one Go process whose name or executable's file name matches this glob
     #[arg(short, long, value_name = "GLOB")]
     pub(crate) name: Option<String>,
-    /// A file made by `gotrace snapshot`, in place of a process
+    /// A file made by `gotrace record` or `gotrace snapshot`, in place of a process
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) moment: MomentArgs,
+}
+
+/// Of a recording: which moment, and how to open it.
+#[derive(Clone, Debug, Args)]
+#[group(skip)]
+pub(crate) struct MomentArgs {
+    /// Of a recording: at this time (2026-11-26T12:00:00Z, +12s from its beginning, -5s from its end)
+    /// [default: its end]
+    #[arg(long, value_name = "TIME", value_parser = when, conflicts_with_all = ["pid", "name"], allow_hyphen_values = true)]
+    pub(crate) at: Option<When>,
+    /// The file with the age keys for one that is encrypted
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pid", "name"])]
+    pub(crate) identity: Option<PathBuf>,
 }
 
 /// Which process.
@@ -156,6 +177,88 @@ impl RunArgs {
         match self.ring_kib {
             Some(kib) => kib << 10,
             None => self.ring.unwrap_or(usual) << 20,
+        }
+    }
+}
+
+/// `--help` of `record`.
+const RECORD: &str = "A recording grows until it is ended. With --max-size or --max-age the path becomes a directory \
+    of files of which the oldest are deleted (docs/format.md). Whatever ends gotrace, what was written stays readable.\n\n\
+    Examples:\n  \
+    gotrace record --pid 4711 -o incident.gotrace\n  \
+    gotrace record --pid 4711 --level full --max-age 1h --max-size 2G -o /var/lib/gotrace/api\n  \
+    gotrace replay incident.gotrace --at -5s";
+
+#[derive(Debug, Args)]
+#[command(after_help = RECORD)]
+pub(crate) struct RecordArgs {
+    /// The file to write (or the directory, with a limit); it must not exist
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// Keep no more than this, e.g. 500M or 10G: the oldest part is deleted
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) max_size: Option<u64>,
+    /// Keep nothing that is older than this, e.g. 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) max_age: Option<Duration>,
+    /// Encrypt for the age recipients (age1…) in this file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) encrypt_to: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trace: RunArgs,
+}
+
+/// `--help` of `replay`.
+const REPLAY: &str = "A time is 2026-11-26T12:00:00Z, +12s (from the beginning) or -5s (from the end).\n\n\
+    Examples:\n  \
+    gotrace replay incident.gotrace                          what `gotrace run` said\n  \
+    gotrace replay incident.gotrace --at -5s                 how everything was five seconds before the end\n  \
+    gotrace replay incident.gotrace --from-time -30s --events --goroutine 17";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY)]
+pub(crate) struct ReplayArgs {
+    /// A file or directory made by `gotrace record`
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Show how everything was at this time
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true, conflicts_with_all = ["from_time", "to_time", "events"])]
+    pub(crate) at: Option<When>,
+    /// Begin at this time: counts are from here on
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    pub(crate) from_time: Option<When>,
+    /// End at this time
+    #[arg(long, value_name = "TIME", value_parser = when, allow_hyphen_values = true)]
+    pub(crate) to_time: Option<When>,
+    /// List every event in place of what `gotrace run` said
+    #[arg(long)]
+    pub(crate) events: bool,
+    #[command(flatten)]
+    pub(crate) events_of: EventsOf,
+    /// The file with the age keys for a recording that is encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Text for people or JSON
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Whose events are listed: all, if nothing is named.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct EventsOf {
+    /// Only events by or for this goroutine (more than once for several)
+    #[arg(long = "goroutine", value_name = "GOID")]
+    goroutines: Vec<u64>,
+    /// Only events on this channel
+    #[arg(long = "channel", value_name = "ADDR", value_parser = chan_addr)]
+    channels: Vec<ChanAddr>,
+}
+
+impl EventsOf {
+    pub(crate) fn chosen(&self) -> Chosen {
+        Chosen {
+            goroutines: self.goroutines.iter().copied().map(Goid).collect(),
+            channels: self.channels.clone(),
         }
     }
 }
@@ -354,7 +457,7 @@ pub(crate) struct LeaksArgs {
 
 /// Which process, which saved snapshot, or which command to start.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = false, args = ["pid", "name", "from", "exec", "command"])]
 pub(crate) struct LeaksSource {
     /// Process id of a running Go program
     #[arg(short, long, value_name = "PID")]
@@ -362,9 +465,11 @@ pub(crate) struct LeaksSource {
     /// The one Go process whose name or executable's file name matches this glob
     #[arg(short, long, value_name = "GLOB")]
     pub(crate) name: Option<String>,
-    /// A file made by `gotrace snapshot`, in place of a process
+    /// A file made by `gotrace record` or `gotrace snapshot`, in place of a process
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) moment: MomentArgs,
     /// A command to start and its arguments: everything that follows
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
     pub(crate) exec: Vec<String>,
@@ -494,6 +599,28 @@ fn budget(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Bytes, from a number with a unit of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let shift = match text.get(digits.len()..).unwrap_or_default() {
+        "" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => 64,
+    };
+    let bytes = digits.parse::<u64>().ok();
+    let bytes = bytes.and_then(|number| number.checked_mul(1u64.checked_shl(shift)?));
+    match bytes {
+        Some(bytes) if bytes >= LEAST_BYTES => Ok(bytes),
+        _ => Err("expected a size of at least 1M, such as 500M or 10G".to_owned()),
+    }
+}
+
+/// A recording with less room than this is none.
+const LEAST_BYTES: u64 = 1 << 20;
+
 fn chan_addr(text: &str) -> Result<ChanAddr, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     u64::from_str_radix(digits, 16)
@@ -568,8 +695,31 @@ mod tests {
             ),
             ("gotrace deadlocks --pid 1 --fail-on always", false),
             ("gotrace deadlocks -- ./svc", false),
+            ("gotrace record --pid 1 -o x --level full", true),
+            (
+                "gotrace record -o x --max-size 10G --max-age 1h -- ./svc",
+                true,
+            ),
+            ("gotrace record --pid 1", false),
+            ("gotrace record --pid 1 -o x --max-size 3", false),
+            ("gotrace record --pid 1 -o x --max-size 3X", false),
+            ("gotrace replay x", true),
+            ("gotrace replay x --at -5s", true),
+            ("gotrace replay x --at soon", false),
+            (
+                "gotrace replay x --from-time +1s --to-time -1s --events",
+                true,
+            ),
+            ("gotrace replay x --at -5s --events", false),
+            (
+                "gotrace goroutines --from x --at 2026-11-26T12:00:00Z",
+                true,
+            ),
+            ("gotrace goroutines --pid 1 --at -5s", false),
             ("gotrace leaks", false),
             ("gotrace leaks --from x.gosnap --format mermaid", true),
+            ("gotrace leaks --from x.gosnap --at -1s", true),
+            ("gotrace leaks --at -1s", false),
             ("gotrace leaks --duration 5s --exec ./svc --pid 1 -v", true),
             ("gotrace leaks -- ./svc.test -test.v", true),
             ("gotrace leaks --pid 1 --exec ./svc", false),

@@ -1,6 +1,7 @@
 //! Channels whose own fields cannot be: somebody wrote into them who should not.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::finding::{Finding, FindingId, FindingKind, Link, Verdict};
 use crate::ids::{ChanAddr, Ktime};
@@ -12,7 +13,7 @@ use crate::symbol::{Symbolizer, user_site};
 const LASTING: u64 = 100_000_000;
 
 /// What passes before saw.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Corrupt {
     /// With the pass that saw it so first.
     known: FxHashMap<ChanAddr, (CorruptChannel, Ktime)>,

@@ -168,3 +168,22 @@ impl Entry {
         self.missed >= MISSES && at.since(self.tracked.last_seen) >= patience
     }
 }
+
+/// As if these had been found.
+impl FromIterator<Tracked> for FindingLog {
+    fn from_iter<I: IntoIterator<Item = Tracked>>(found: I) -> FindingLog {
+        let entry = |tracked: Tracked| Entry {
+            told_verdict: tracked.finding.verdict,
+            told_size: tracked.finding.goroutines.len(),
+            missed: 0,
+            tracked,
+        };
+        let found = found.into_iter();
+        FindingLog {
+            current: found
+                .map(|tracked| (tracked.finding.id.clone(), entry(tracked)))
+                .collect(),
+            past: BTreeMap::new(),
+        }
+    }
+}

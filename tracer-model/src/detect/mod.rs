@@ -53,6 +53,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
+use serde::{Deserialize, Serialize};
 
 use crate::ids::{Goid, Ktime, Pc};
 use crate::snapshot::{Goroutine, Reachability, Snapshot, State, Unused, WaitTarget};
@@ -87,15 +88,15 @@ const LINKS_WITH_REFERENCES: usize = 8;
 /// How many goids a deadlock's id spells out.
 const SPELLED: usize = 4;
 
-/// Finds deadlocks and leaks, pass by pass.
-#[derive(Debug, Default)]
+/// Finds deadlocks and leaks, pass by pass. What it remembers can be kept with a recording.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Detector {
     last: Option<Pass>,
     corrupt: Corrupt,
 }
 
 /// What the next pass needs to know of this one.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pass {
     started: Ktime,
     finished: Ktime,
@@ -107,7 +108,7 @@ struct Pass {
 }
 
 /// How a stuck goroutine looked.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Sighting {
     at: Ktime,
     reason: WaitReason,

@@ -17,6 +17,7 @@ use crate::document::graph::Graph;
 use crate::document::{self, SnapshotInfo, leaks};
 use crate::failure::Failure;
 use crate::text;
+use crate::trace::story::Story;
 
 /// How many passes are made at least.
 const PASSES: usize = CLEAN_PROOF as usize;
@@ -55,6 +56,9 @@ impl Look {
     }
 
     fn of(source: &mut Source) -> Result<Look, Failure> {
+        if let Some(story) = source.story() {
+            return Look::told(story);
+        }
         let mut detector = Detector::new();
         let live = source.is_live();
         let (look, _) = passes(live, || {
@@ -65,10 +69,28 @@ impl Look {
         Ok(look)
     }
 
+    /// What a recording says of its last search of memory.
+    fn told(story: &Story) -> Result<Look, Failure> {
+        let snapshot = story.marked().cloned().ok_or_else(never_searched)?;
+        let findings = story.searched();
+        Ok(Look {
+            snapshot,
+            findings: findings.map(|tracked| tracked.finding.clone()).collect(),
+            waits: story.waits().to_vec(),
+        })
+    }
+
     /// Whether a finding is as sure as that, or surer.
     pub(super) fn has(&self, least: Sureness) -> bool {
         self.findings.iter().any(|finding| finding.verdict >= least)
     }
+}
+
+/// Until then memory was not searched for what is reachable.
+pub(super) fn never_searched() -> Failure {
+    Failure::new("the recording cannot tell who is stuck")
+        .because("by that time memory had not been searched for what is reachable")
+        .next("give a later time with --at")
 }
 
 /// Makes as many passes as it takes: one read of a live heap proves nothing, and goroutines that ran
@@ -101,7 +123,7 @@ pub(super) fn passes<T>(
 
 /// `gotrace deadlocks`.
 pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
-    let mut source = Source::open(&args.source)?;
+    let mut source = Source::open_searched(&args.source)?;
     let look = Look::of(&mut source)?;
     let entries = entries(&look, &source);
     match args.report.format {
@@ -119,10 +141,11 @@ pub(super) fn deadlocks(args: &DeadlocksArgs) -> anyhow::Result<Verdict> {
 
 /// `gotrace leaks` without a command.
 pub(super) fn leaks(args: &LeaksArgs) -> anyhow::Result<Verdict> {
-    let mut source = Source::open(&SourceArgs {
+    let mut source = Source::open_searched(&SourceArgs {
         pid: args.source.pid,
         name: args.source.name.clone(),
         from: args.source.from.clone(),
+        moment: args.source.moment.clone(),
     })?;
     let look = Look::of(&mut source)?;
     print_leaks(&look, &source, args.report, None)?;

@@ -3,11 +3,16 @@
 mod exec;
 mod findings;
 mod oneshot;
+mod record;
+mod replay;
 mod run;
+mod screen;
 mod source;
 mod why;
 
 use crate::cli::Command;
+use crate::document::findings::Entry;
+use crate::document::run::Report;
 
 /// What a command found, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,16 @@ pub(crate) enum Verdict {
     Command(u8),
 }
 
+impl Verdict {
+    /// Of a trace: whether something certain was found.
+    fn of_report(report: &Report) -> Verdict {
+        match report.findings.iter().any(Entry::is_certain) {
+            true => Verdict::Findings,
+            false => Verdict::Clean,
+        }
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -27,6 +42,8 @@ pub(crate) enum Verdict {
 pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Run(args) => run::run(args),
+        Command::Record(args) => record::record(args),
+        Command::Replay(args) => replay::replay(&args),
         Command::Goroutines(args) => oneshot::goroutines(&args),
         Command::Stack(args) => oneshot::stack(&args),
         Command::Channels(args) => oneshot::channels(&args),

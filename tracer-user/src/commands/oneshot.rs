@@ -18,7 +18,7 @@ use crate::document;
 use crate::document::goroutines::Style;
 use crate::failure::Failure;
 use crate::listing::{self, Grouping};
-use crate::saved::Saved;
+use crate::record;
 use crate::text;
 
 /// Bytes of output that are written at once.
@@ -227,21 +227,20 @@ pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::of_process(args.target.pid, args.target.name.as_deref())?;
     let mut snapshot = source.snapshot(&value_options(&args.values, ChannelScope::Heap, &[]))?;
     source.find_reachable(&mut snapshot)?;
-    let saved = Saved::new(
+    let bytes = record::write_look(
+        &args.output,
         source.info().clone(),
         source.clock(),
-        snapshot,
+        &snapshot,
         source.symbols(),
-    );
-    saved.write(&args.output)?;
-    let bytes = std::fs::metadata(&args.output)?.len();
+    )?;
     let mut out = anstream::stdout().lock();
     writeln!(
         out,
         "{}: {} and {}, {} bytes",
         args.output.display(),
-        text::count(saved.snapshot.goroutines.len(), "goroutine"),
-        text::count(saved.snapshot.channels.len(), "channel"),
+        text::count(snapshot.goroutines.len(), "goroutine"),
+        text::count(snapshot.channels.len(), "channel"),
         text::thousands(bytes),
     )?;
     Ok(Verdict::Clean)

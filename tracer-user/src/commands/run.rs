@@ -1,6 +1,6 @@
 //! `gotrace run`: attach, show, report, leave nothing behind.
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Child;
 use std::sync::{Arc, mpsc};
@@ -10,33 +10,42 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime_now};
-use tracer_model::detect::Trends;
 
 use super::Verdict;
-use crate::cli::{Format, Level, Listen, RunArgs, RunTarget};
-use crate::document::run::{Attached, LeftOut, Line, ProbeInfo, Stamped};
+use super::screen::Screen;
+use crate::cli::{Level, Listen, RunArgs, RunTarget};
+use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
+use crate::record::{self, Plan, Progress, Recording};
 use crate::serve;
 use crate::spawn::{self, Held};
 use crate::target::{self, Target};
 use crate::text;
 use crate::trace::governed::Governed;
 use crate::trace::kernel::{Attachment, Kernel, Settings};
-use crate::trace::pipeline::{Ended, Input, Output, Pipeline, Source, Wiring};
+use crate::trace::pipeline::{Ended, Input, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
 use crate::trace::probes::{Placing, Sites};
+use crate::trace::story::{Output, Story, Telling};
 use crate::trace::{calibrate, observer, probes};
 
 /// The port of the design's contract.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9477);
 /// How much of the target's CPU time the probes may take if nobody says.
 const DEFAULT_BUDGET: f64 = 0.01;
+/// Between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
 /// How long a started program may take until its runtime is there.
 const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until the target ends, the duration is over or a signal comes.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
+    trace(args, None)
+}
+
+/// The same, recorded if there is a plan for that.
+pub(super) fn trace(args: RunArgs, plan: Option<Plan>) -> anyhow::Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -99,11 +108,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
 
     let attached = Attached {
         target: target.info.clone(),
-        level: args.level.name(),
+        level: args.level.name().into(),
         probes: sites
             .iter()
             .map(|site| ProbeInfo {
-                hook: site.hook.program(),
+                hook: site.hook.program().into(),
                 function: site.function.clone(),
                 address: site.vaddr.to_string(),
                 offset: site.offset_in_function,
@@ -113,7 +122,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         left_out: left_out
             .iter()
             .map(|(hook, reason)| LeftOut {
-                hook: hook.program(),
+                hook: hook.program().into(),
                 reason: reason.to_string(),
             })
             .collect(),
@@ -138,6 +147,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         listener,
         child,
         signals,
+        plan,
     };
     session.follow(&runtime, process, source, governed)
 }
@@ -170,6 +180,20 @@ impl Signals {
     }
 }
 
+/// Says now and then how the recording goes, where somebody looks on.
+async fn progress_line(progress: Option<Arc<Progress>>) -> std::convert::Infallible {
+    let Some(progress) = progress.filter(|_| std::io::stderr().is_terminal()) else {
+        return std::future::pending().await;
+    };
+    let began = Instant::now();
+    loop {
+        tokio::time::sleep(PROGRESS).await;
+        let line = text::run::progress(began.elapsed(), progress.events(), progress.bytes());
+        // It is there to be seen; where it cannot, nothing is lost.
+        let _ = write!(std::io::stderr(), "\r{line} ");
+    }
+}
+
 /// Everything that lives as long as the trace.
 struct Session {
     args: RunArgs,
@@ -178,6 +202,8 @@ struct Session {
     listener: Option<TcpListener>,
     child: Option<Child>,
     signals: Signals,
+    /// How it is to be recorded.
+    plan: Option<Plan>,
 }
 
 impl Session {
@@ -195,25 +221,40 @@ impl Session {
             None => Symbols::new(Arc::clone(&self.target.binary), 0),
         };
         let (inputs, pipeline_inputs) = mpsc::channel();
-        let (pipeline_outputs, outputs) = tokio::sync::mpsc::unbounded_channel();
+        let (say, outputs) = tokio::sync::mpsc::unbounded_channel();
         let (ask_observer, observer_asked) = mpsc::channel();
+        let shared = Arc::new(symbols.clone());
+        let (recorder, recording) = match self.plan.take() {
+            Some(plan) => {
+                let begun = record::begin(plan, &self.attached, clock, shared.clone())?;
+                (Some(begun.0), Some(begun.1))
+            }
+            None => (None, None),
+        };
+        let story = Story::new(
+            Telling {
+                symbols: shared,
+                clock,
+                // The receiver is gone only if the screen failed; then the end is near anyway.
+                listener: Box::new(move |output| drop(say.send(output))),
+                recorder,
+            },
+            probes::parks_are_seen(self.args.level),
+            self.args.trend_nanos(),
+        );
         let pipeline = Pipeline::new(
             &self.target,
             WaitDecoder::new(Arc::clone(&self.target.binary)),
-            symbols.clone(),
-            clock,
             self.args.interval,
-            Trends::new(self.args.trend_nanos()),
             source,
             governed,
-            probes::world(self.args.level),
+            story,
             Wiring {
                 inputs: pipeline_inputs,
-                outputs: pipeline_outputs,
                 observer: ask_observer.clone(),
             },
         )?;
-        let mut screen = Screen::new(self.args.format);
+        let mut screen = Screen::new(self.args.format, recording.is_some());
         screen.attached(&self.attached)?;
         let pipeline = thread::Builder::new()
             .name("gotrace-events".to_owned())
@@ -231,7 +272,13 @@ impl Session {
                     observer::observe(process, &options, interval, &to_pipeline, &observer_asked);
                 }
             })?;
-        let shown = runtime.block_on(self.show(&mut screen, &inputs, outputs, symbols, clock));
+        let progress = recording.as_ref().map(Recording::progress);
+        let shown = runtime.block_on(async {
+            tokio::select! {
+                shown = self.show(&mut screen, &inputs, outputs, symbols, clock) => shown,
+                never = progress_line(progress) => match never {},
+            }
+        });
         // Whatever happened to the screen, the probes are to go.
         drop(ask_observer);
         // A closed channel means that the pipeline has ended already.
@@ -244,6 +291,10 @@ impl Session {
                 "the started program runs on as pid {}",
                 child.id()
             ))?;
+        }
+        if let Some(recording) = recording {
+            // Standard output is the trace's.
+            eprintln!("{}", text::safe_lines(&recording.finish()?));
         }
         match joined {
             (Ok(()), Ok(())) => shown,
@@ -282,13 +333,13 @@ impl Session {
         loop {
             tokio::select! {
                 output = outputs.recv() => match output {
-                    Some(Output::Report(report)) => {
-                        screen.report(&report)?;
-                        let certain = report.findings.iter().any(crate::document::findings::Entry::is_certain);
-                        server.stop();
-                        return Ok(if certain { Verdict::Findings } else { Verdict::Clean });
+                    Some(output) => {
+                        screen.show(&output)?;
+                        if let Output::Report(report) = output {
+                            server.stop();
+                            return Ok(Verdict::of_report(&report));
+                        }
                     }
-                    Some(output) => screen.show(&output)?,
                     None => return Err(Failure::new("tracing ended without a report").into()),
                 },
                 () = &mut duration, if !asked => {
@@ -298,88 +349,6 @@ impl Session {
                 () = self.signals.next() => ask(Ended::Interrupted),
             }
         }
-    }
-}
-
-/// Where what the pipeline says is written: text for people or one JSON object a line.
-struct Screen {
-    format: Format,
-}
-
-impl Screen {
-    const fn new(format: Format) -> Self {
-        Self { format }
-    }
-
-    fn attached(&mut self, attached: &Attached) -> anyhow::Result<()> {
-        match self.format {
-            Format::Json => self.line(Line::Attached(attached)),
-            Format::Text => self.text(&text::run::attached(attached)),
-        }
-    }
-
-    fn show(&mut self, output: &Output) -> anyhow::Result<()> {
-        match (self.format, output) {
-            (Format::Json, Output::Summary(summary)) => self.line(Line::Summary(summary)),
-            (Format::Json, Output::Finding(finding)) => self.line(Line::Finding { finding }),
-            (Format::Json, Output::Resolved(id)) => self.line(Line::Resolved { id }),
-            (
-                Format::Json,
-                Output::Governor {
-                    time,
-                    reason,
-                    governor,
-                },
-            ) => self.line(Line::Governor {
-                time,
-                reason,
-                governor,
-            }),
-            (
-                Format::Text,
-                Output::Governor {
-                    reason, governor, ..
-                },
-            ) => self.text(&text::run::governor(governor, reason)),
-            (Format::Json, Output::Warning(message)) => self.line(Line::Warning { message }),
-            (Format::Json, Output::Report(report)) => self.line(Line::Report(report)),
-            (Format::Text, Output::Summary(summary)) => self.text(&text::run::summary(summary)),
-            (Format::Text, Output::Finding(finding)) => self.text(&text::findings::render(finding)),
-            (Format::Text, Output::Resolved(id)) => self.text(&text::run::resolved(id)),
-            (Format::Text, Output::Warning(message)) => self.note(message),
-            (Format::Text, Output::Report(report)) => self.text(&text::run::report(report)),
-        }
-    }
-
-    fn report(&mut self, report: &crate::document::run::Report) -> anyhow::Result<()> {
-        match self.format {
-            Format::Json => self.line(Line::Report(report)),
-            Format::Text => self.text(&text::run::report(report)),
-        }
-    }
-
-    /// A remark that belongs to no document.
-    fn note(&mut self, message: &str) -> anyhow::Result<()> {
-        match self.format {
-            Format::Json => self.line(Line::Warning { message }),
-            Format::Text => self.text(&text::run::note(message)),
-        }
-    }
-
-    fn line(&mut self, line: Line<'_>) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
-        let mut bytes = serde_json::to_vec(&Stamped::from(line))?;
-        bytes.push(b'\n');
-        out.write_all(&bytes)?;
-        out.flush()?;
-        Ok(())
-    }
-
-    fn text(&mut self, text: &str) -> anyhow::Result<()> {
-        let mut out = anstream::stdout().lock();
-        writeln!(out, "{}", text.trim_end_matches('\n'))?;
-        out.flush()?;
-        Ok(())
     }
 }
 

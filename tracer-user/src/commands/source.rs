@@ -1,6 +1,10 @@
-//! Where a one-shot command looks: a live process or a saved snapshot. Both answer alike.
+//! Where a one-shot command looks: a live process, a snapshot's file or a moment of a recording. All
+//! answer alike.
+
+use std::sync::Arc;
 
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, ktime_now};
+use tracer_model::ids::Ktime;
 use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Symbolizer;
 
@@ -8,15 +12,16 @@ use crate::cli::SourceArgs;
 use crate::document::{self, WallClock};
 use crate::failure::Failure;
 use crate::open_files;
-use crate::saved::{Dictionary, Saved};
+use crate::record::replay::{Heard, Replay};
 use crate::target::{self, Target};
 use crate::text;
 use crate::trace::preflight::Host;
+use crate::trace::story::{Output, Story};
 
 /// A process or a file, opened.
 pub(super) enum Source {
     Live(Box<Live>),
-    Saved(Box<FromFile>),
+    Told(Box<Told>),
 }
 
 pub(super) struct Live {
@@ -26,9 +31,13 @@ pub(super) struct Live {
     clock: WallClock,
 }
 
-pub(super) struct FromFile {
-    saved: Saved,
-    symbols: Dictionary,
+/// A recording, told up to a moment.
+pub(super) struct Told {
+    target: document::Target,
+    symbols: Arc<dyn Symbolizer + Send + Sync>,
+    clock: WallClock,
+    at: Ktime,
+    story: Story,
 }
 
 impl Source {
@@ -36,15 +45,40 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be opened, or is not what it should be.
-    pub(super) fn open(args: &SourceArgs) -> Result<Source, Failure> {
-        match &args.from {
-            Some(path) => {
-                let saved = Saved::read(path)?;
-                let symbols = saved.dictionary();
-                Ok(Source::Saved(Box::new(FromFile { saved, symbols })))
+    pub(super) fn open(args: &SourceArgs) -> anyhow::Result<Source> {
+        Self::open_with(args, |_| true)
+    }
+
+    /// The same for a question that needs a search for what is reachable.
+    ///
+    /// # Errors
+    /// As before.
+    pub(super) fn open_searched(args: &SourceArgs) -> anyhow::Result<Source> {
+        Self::open_with(args, |story| story.marked().is_some())
+    }
+
+    fn open_with(args: &SourceArgs, enough: impl Fn(&Story) -> bool) -> anyhow::Result<Source> {
+        let Some(path) = &args.from else {
+            return Ok(Self::of_process(args.pid, args.name.as_deref())?);
+        };
+        let mut replay = Replay::open(path, args.moment.identity.as_deref())?;
+        let at = match args.moment.at {
+            Some(when) => replay.moment(when)?,
+            None => replay.span().1,
+        };
+        let story = replay.story_at(at, enough, &mut |heard| {
+            if let Heard::Said(Output::Warning(message)) = heard {
+                tracing::warn!("{message}");
             }
-            None => Self::of_process(args.pid, args.name.as_deref()),
-        }
+            Ok(())
+        })?;
+        Ok(Source::Told(Box::new(Told {
+            target: replay.target().clone(),
+            symbols: replay.symbols(),
+            clock: replay.clock,
+            at,
+            story,
+        })))
     }
 
     /// Opens a live process.
@@ -86,7 +120,15 @@ impl Source {
         matches!(self, Source::Live(_))
     }
 
-    /// Reads the process, or gives what was saved, whatever the options were then.
+    /// What a recording tells, if this is one.
+    pub(super) fn story(&self) -> Option<&Story> {
+        match self {
+            Source::Live(_) => None,
+            Source::Told(told) => Some(&told.story),
+        }
+    }
+
+    /// Reads the process, or gives what was recorded, whatever the options were then.
     ///
     /// # Errors
     /// The process cannot be read.
@@ -99,11 +141,11 @@ impl Source {
                 open_files::name(live.target.pid, &mut snapshot.descriptors);
                 Ok(snapshot)
             }
-            Source::Saved(file) => Ok(file.saved.snapshot.clone()),
+            Source::Told(told) => Ok(told.story.snapshot()),
         }
     }
 
-    /// Finds out what is reachable; a saved snapshot knows it already.
+    /// Finds out what is reachable; a recording knows it already, or not.
     ///
     /// # Errors
     /// The process cannot be read.
@@ -120,21 +162,21 @@ impl Source {
     pub(super) fn symbols(&self) -> &dyn Symbolizer {
         match self {
             Source::Live(live) => &live.symbols,
-            Source::Saved(file) => &file.symbols,
+            Source::Told(told) => &*told.symbols,
         }
     }
 
     pub(super) const fn info(&self) -> &document::Target {
         match self {
             Source::Live(live) => &live.target.info,
-            Source::Saved(file) => &file.saved.target,
+            Source::Told(told) => &told.target,
         }
     }
 
     pub(super) const fn clock(&self) -> WallClock {
         match self {
             Source::Live(live) => live.clock,
-            Source::Saved(file) => file.saved.clock,
+            Source::Told(told) => told.clock,
         }
     }
 
@@ -150,10 +192,21 @@ impl Source {
             0 => String::new(),
             moving => format!(", {moving} moving"),
         };
-        let when = if self.is_live() {
-            String::new()
-        } else {
-            format!(" at {}", self.clock().rfc3339(snapshot.started))
+        let took = text::elapsed(snapshot.finished.since(snapshot.started));
+        let read = match self {
+            Source::Live(_) => format!("read in {took}"),
+            Source::Told(told) => {
+                let time = |at| told.clock.rfc3339(at);
+                match told.story.brought_up_to_date_since() {
+                    // What is asked may be about the read alone.
+                    Some(read) if snapshot.reachability.is_none() => format!(
+                        "as of {}, by events since memory was read at {}",
+                        time(told.at),
+                        time(read)
+                    ),
+                    _ => format!("read at {} in {took}", time(snapshot.started)),
+                }
+            }
         };
         let replaced = if info.replaced {
             "\nthe file was replaced on disk; the running one was read through /proc"
@@ -168,7 +221,7 @@ impl Source {
             false => String::new(),
         };
         format!(
-            "{} (pid {}) {} {}: {} and {system} of the runtime, read{when} in {}{moving}{replaced}{assumed}",
+            "{} (pid {}) {} {}: {} and {system} of the runtime, {read}{moving}{replaced}{assumed}",
             text::styled(
                 text::BOLD,
                 text::safe(&info.exe.file_name().unwrap_or_default().to_string_lossy())
@@ -177,7 +230,6 @@ impl Source {
             text::safe(&info.go_version),
             info.arch,
             text::count(snapshot.goroutines.len() - system, "goroutine"),
-            text::elapsed(snapshot.finished.since(snapshot.started)),
         )
     }
 }

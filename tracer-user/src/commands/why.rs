@@ -7,7 +7,7 @@ use tracer_model::detect::{Detector, Why};
 use tracer_model::ids::Goid;
 
 use super::Verdict;
-use super::findings::{passes, print_graph};
+use super::findings::{never_searched, passes, print_graph};
 use super::oneshot::print_json;
 use super::source::Source;
 use crate::cli::{GraphFormat, WhyArgs};
@@ -18,7 +18,7 @@ use crate::text;
 
 /// Explains one goroutine.
 pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
-    let mut source = Source::open(&args.source)?;
+    let mut source = Source::open_searched(&args.source)?;
     let goid = Goid(args.goid);
     let options = ReadOptions {
         channels: ChannelScope::Stacks,
@@ -26,6 +26,10 @@ pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
     };
     let mut detector = Detector::new();
     let ((snapshot, why), made) = passes(source.is_live(), || {
+        if let Some(story) = source.story() {
+            let snapshot = story.marked().cloned().ok_or_else(never_searched)?;
+            return Ok(((snapshot, story.why(goid)), true));
+        }
         let mut snapshot = source.snapshot(&options)?;
         source.find_reachable(&mut snapshot)?;
         let why = detector.pass_with_why(&snapshot, None, source.symbols(), goid);

@@ -3,12 +3,14 @@
 //! RFC 3339. docs/json.md describes every field.
 
 pub(crate) mod channels;
+pub(crate) mod events;
 pub(crate) mod findings;
 pub(crate) mod flow;
 pub(crate) mod goroutines;
 pub(crate) mod graph;
 pub(crate) mod groups;
 pub(crate) mod leaks;
+pub(crate) mod moment;
 pub(crate) mod run;
 mod time;
 pub(crate) mod why;

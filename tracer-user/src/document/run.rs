@@ -1,8 +1,9 @@
 //! `gotrace.run/1`: the objects that `gotrace run --format json` prints, one a line.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracer_model::ids::Goid;
 use tracer_model::wait::WaitKind;
 
@@ -12,6 +13,9 @@ use super::{Site, Target};
 
 /// The schema of every line.
 pub(crate) const SCHEMA: &str = "gotrace.run/1";
+
+/// A name of the program's own, or one that a recording brings.
+pub(crate) type Name = Cow<'static, str>;
 
 /// One line of the stream.
 #[derive(Debug, Serialize)]
@@ -67,10 +71,10 @@ impl<'a> From<Line<'a>> for Stamped<'a> {
 }
 
 /// What is traced and how.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Attached {
     pub(crate) target: Target,
-    pub(crate) level: &'static str,
+    pub(crate) level: Name,
     pub(crate) probes: Vec<ProbeInfo>,
     /// Probes that the level would have as well, but that have no safe place in this program.
     pub(crate) left_out: Vec<LeftOut>,
@@ -81,9 +85,9 @@ pub(crate) struct Attached {
 }
 
 /// One probe.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ProbeInfo {
-    pub(crate) hook: &'static str,
+    pub(crate) hook: Name,
     pub(crate) function: String,
     pub(crate) address: String,
     pub(crate) offset: u64,
@@ -91,9 +95,9 @@ pub(crate) struct ProbeInfo {
 }
 
 /// A probe that is not placed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LeftOut {
-    pub(crate) hook: &'static str,
+    pub(crate) hook: Name,
     pub(crate) reason: String,
 }
 
@@ -170,7 +174,7 @@ impl Totals {
 }
 
 /// Records that never arrived.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Loss {
     pub(crate) records: u64,
     pub(crate) by_cpu: Vec<u64>,
@@ -180,6 +184,23 @@ pub(crate) struct Loss {
     pub(crate) faults: u64,
     /// Records of a kind that is not known.
     pub(crate) unknown: u64,
+}
+
+impl Loss {
+    /// What was lost since an earlier count.
+    pub(crate) fn since(&self, earlier: &Loss) -> Loss {
+        let before = |cpu: usize| earlier.by_cpu.get(cpu).copied().unwrap_or(0);
+        let by_cpu = self.by_cpu.iter().enumerate();
+        Loss {
+            records: self.records.saturating_sub(earlier.records),
+            by_cpu: by_cpu
+                .map(|(cpu, lost)| lost.saturating_sub(before(cpu)))
+                .collect(),
+            late: self.late.saturating_sub(earlier.late),
+            faults: self.faults.saturating_sub(earlier.faults),
+            unknown: self.unknown.saturating_sub(earlier.unknown),
+        }
+    }
 }
 
 /// Per second, over the last interval.
@@ -199,14 +220,14 @@ pub(crate) struct Rates {
 }
 
 /// What the governor of `--level auto` does at present.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Governor {
     /// `observe`, `wake`, `park` or `full`; with `windows` that of the windows.
-    pub(crate) level: &'static str,
+    pub(crate) level: Name,
     /// Whether it is traced in short windows alone, from which rates are estimated.
     pub(crate) windows: bool,
     /// Hooks of the level that are left out since they are hit too often.
-    pub(crate) skipped: Vec<&'static str>,
+    pub(crate) skipped: Vec<Name>,
     /// Share of the target's CPU time that the probes may take.
     pub(crate) budget: f64,
     /// The share that they took: hits times the cost of one, in the last stretch that was judged if
@@ -221,7 +242,7 @@ pub(crate) struct Governor {
     pub(crate) cpu_seconds: f64,
     pub(crate) debt_seconds: f64,
     /// For how long each hook was traced: `totals` count no more than that.
-    pub(crate) traced_seconds: BTreeMap<&'static str, f64>,
+    pub(crate) traced_seconds: BTreeMap<Name, f64>,
     /// How many windows the present estimates are from, or may be from.
     pub(crate) windows_made: u64,
     /// Rates that were not counted but estimated from windows.
@@ -229,9 +250,9 @@ pub(crate) struct Governor {
 }
 
 /// A rate estimated from windows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Estimate {
-    pub(crate) hook: &'static str,
+    pub(crate) hook: Name,
     /// Always true: it was not counted.
     pub(crate) estimate: bool,
     pub(crate) per_second: f64,
@@ -346,12 +367,12 @@ pub(crate) struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) governor: Option<Governor>,
     /// `interrupted`, `duration` or `target exited`.
-    pub(crate) ended: &'static str,
+    pub(crate) ended: Name,
     pub(crate) seconds: f64,
     pub(crate) totals: Totals,
     pub(crate) loss: Loss,
     /// Hits of each probe as the kernel side counted them, whether their records arrived or not.
-    pub(crate) hits: BTreeMap<&'static str, u64>,
+    pub(crate) hits: BTreeMap<Name, u64>,
     pub(crate) goroutines: Vec<Goroutine>,
     pub(crate) channels: Vec<Channel>,
     /// The ways of messages, wake-ups and locks.

@@ -1,11 +1,11 @@
 //! From kernel time to wall-clock time.
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use tracer_model::ids::Ktime;
+use tracer_record::Clock;
 
 /// The offset between the kernel's monotonic clock and the wall clock, taken once.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct WallClock {
     now: Timestamp,
     at: Ktime,
@@ -20,6 +20,22 @@ impl WallClock {
         }
     }
 
+    /// The pair as a recording keeps it.
+    pub(crate) fn pair(self) -> Clock {
+        Clock {
+            kernel: self.at,
+            // Until the year 2262.
+            unix: i64::try_from(self.now.as_nanosecond()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Kernel time of a moment; 0 if that was before the machine started.
+    pub(crate) fn ktime(self, moment: Timestamp) -> Ktime {
+        let distance = moment.as_nanosecond() - self.now.as_nanosecond();
+        let nanos = i128::from(self.at.0) + distance;
+        Ktime(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// The wall-clock time of `ktime` in UTC, to the microsecond.
     pub(crate) fn rfc3339(self, ktime: Ktime) -> String {
         format!("{:.6}", self.timestamp(ktime))
@@ -29,6 +45,16 @@ impl WallClock {
         let nanos = i128::from(ktime.0) - i128::from(self.at.0);
         let distance = SignedDuration::from_nanos_i128(nanos);
         self.now.saturating_add(distance).unwrap_or(self.now)
+    }
+}
+
+impl From<Clock> for WallClock {
+    fn from(pair: Clock) -> Self {
+        let now = Timestamp::from_nanosecond(i128::from(pair.unix)).unwrap_or_default();
+        Self {
+            now,
+            at: pair.kernel,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use tracer_model::snapshot::{Channel, State};
 
 use crate::document::run::Attached;
 use crate::document::seconds;
-use crate::trace::pipeline::View;
+use crate::trace::story::View;
 
 /// How many element types have a label of their own.
 const TYPES: usize = 20;
@@ -66,7 +66,7 @@ impl Scrape {
             .with_label_values(&[
                 attached.target.go_version.as_str(),
                 attached.target.arch.as_str(),
-                attached.level,
+                &*attached.level,
             ])
             .set(1);
         Ok(())
@@ -279,7 +279,7 @@ impl Scrape {
         )?;
         let hits = self.counters("gotrace_probe_hits_total", "Hits of each probe.", &["hook"])?;
         for (hook, count) in &view.hits {
-            hits.with_label_values(&[*hook]).inc_by(*count);
+            hits.with_label_values(&[&**hook]).inc_by(*count);
         }
         let snapshot = &view.snapshot;
         self.gauge(
@@ -325,7 +325,7 @@ impl Scrape {
             &["level", "sampled"],
         )?;
         let sampled = if governor.windows { "true" } else { "false" };
-        level.with_label_values(&[governor.level, sampled]).set(1);
+        level.with_label_values(&[&*governor.level, sampled]).set(1);
         for (name, help, value) in [
             (
                 "gotrace_governor_budget_ratio",
@@ -356,7 +356,7 @@ impl Scrape {
             &["hook"],
         )?;
         for (hook, seconds) in &governor.traced_seconds {
-            traced.with_label_values(&[*hook]).set(*seconds);
+            traced.with_label_values(&[&**hook]).set(*seconds);
         }
         let estimates = self.float_gauges(
             "gotrace_governor_estimated_hits_per_second",
@@ -366,7 +366,7 @@ impl Scrape {
         for estimate in &governor.estimates {
             let set = |bound: &str, value: f64| {
                 estimates
-                    .with_label_values(&[estimate.hook, bound])
+                    .with_label_values(&[&*estimate.hook, bound])
                     .set(value);
             };
             set("estimate", estimate.per_second);

@@ -25,7 +25,8 @@ use crate::document::run::Attached;
 use crate::document::{self, SnapshotInfo, WallClock};
 use crate::listing::{self, ChannelSort, Grouping, Sort};
 use crate::open_files;
-use crate::trace::pipeline::{Input, View};
+use crate::trace::pipeline::Input;
+use crate::trace::story::View;
 
 use query::Query;
 

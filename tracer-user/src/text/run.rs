@@ -1,11 +1,14 @@
 //! What `gotrace run` prints for people.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::{
     ALARM, BOLD, DIM, NOTICE, count, elapsed, findings, flow, safe, styled, table, thousands,
 };
-use crate::document::run::{Attached, Channel, Governor, LongWait, Loss, Report, Summary};
+use crate::document::run::{
+    Attached, Channel, Goroutines, Governor, LongWait, Loss, Report, Summary,
+};
 
 /// What was found and placed.
 pub(crate) fn attached(attached: &Attached) -> String {
@@ -68,7 +71,7 @@ pub(crate) fn attached(attached: &Attached) -> String {
         let mut probes = table(&["PROBE", "AT", "ADDRESS", "INSTRUCTION"]);
         for probe in &attached.probes {
             probes.add_row([
-                probe.hook.to_owned(),
+                probe.hook.clone().into_owned(),
                 format!("{}+{:#x}", safe(&probe.function), probe.offset),
                 probe.address.clone(),
                 probe.instruction.clone(),
@@ -92,33 +95,9 @@ pub(crate) fn attached(attached: &Attached) -> String {
 /// The state of affairs of this moment.
 pub(crate) fn summary(summary: &Summary) -> String {
     let mut text = String::new();
-    let goroutines = &summary.goroutines;
-    let states: Vec<String> = goroutines
-        .by_state
-        .iter()
-        .filter(|(_, number)| **number > 0)
-        .map(|(state, number)| format!("{state} {}", thousands(*number as u64)))
-        .collect();
     let time = summary.time.get(11..19).unwrap_or(&summary.time);
-    let _ = write!(
-        text,
-        "\n{} {}: {}; {} of the runtime",
-        styled(BOLD, time),
-        count(goroutines.total, "goroutine"),
-        states.join(", "),
-        goroutines.system,
-    );
-    if goroutines.unknown > 0 {
-        let _ = write!(
-            text,
-            "; {}",
-            styled(
-                NOTICE,
-                format!("{} not known since their last event", goroutines.unknown)
-            )
-        );
-    }
-    text.push('\n');
+    let goroutines = census(&summary.goroutines);
+    let _ = writeln!(text, "\n{} {goroutines}", styled(BOLD, time));
     let rates = &summary.rates;
     let _ = writeln!(
         text,
@@ -143,6 +122,33 @@ pub(crate) fn summary(summary: &Summary) -> String {
     }
     for wait in &summary.longest_waits {
         let _ = writeln!(text, "  {}", long_wait(wait));
+    }
+    text
+}
+
+/// How many goroutines are in each state.
+pub(super) fn census(goroutines: &Goroutines) -> String {
+    let states: Vec<String> = goroutines
+        .by_state
+        .iter()
+        .filter(|(_, number)| **number > 0)
+        .map(|(state, number)| format!("{state} {}", thousands(*number as u64)))
+        .collect();
+    let mut text = format!(
+        "{}: {}; {} of the runtime",
+        count(goroutines.total, "goroutine"),
+        states.join(", "),
+        goroutines.system,
+    );
+    if goroutines.unknown > 0 {
+        let _ = write!(
+            text,
+            "; {}",
+            styled(
+                NOTICE,
+                format!("{} not known since their last event", goroutines.unknown)
+            )
+        );
     }
     text
 }
@@ -205,6 +211,16 @@ fn governed(text: &mut String, governor: &Governor) {
 /// A remark.
 pub(crate) fn note(message: &str) -> String {
     styled(NOTICE, safe(message))
+}
+
+/// How a recording goes.
+pub(crate) fn progress(elapsed_time: Duration, events: u64, bytes: u64) -> String {
+    format!(
+        "recording for {} s: {} events, {:.1} MiB",
+        elapsed_time.as_secs(),
+        thousands(events),
+        bytes as f64 / f64::from(1 << 20),
+    )
 }
 
 /// The end of the trace.
@@ -370,7 +386,7 @@ fn fill_of(channel: &Channel) -> String {
     format!("{}/{}", known(channel.len), known(channel.cap))
 }
 
-fn fill(channel: &Channel) -> String {
+pub(super) fn fill(channel: &Channel) -> String {
     let full = channel.cap > Some(0) && channel.len == channel.cap;
     let mut text = format!(
         "{} {} {}",
@@ -390,7 +406,7 @@ fn fill(channel: &Channel) -> String {
     text
 }
 
-fn long_wait(wait: &LongWait) -> String {
+pub(super) fn long_wait(wait: &LongWait) -> String {
     let nanos = |seconds: f64| (seconds * 1e9) as u64;
     let time = match wait.seconds {
         Some(seconds) => elapsed(nanos(seconds)),

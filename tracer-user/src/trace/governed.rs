@@ -88,7 +88,7 @@ impl Governed {
                 .into_iter()
                 .zip(values)
                 .filter(|(hook, _)| self.placing.has(*hook))
-                .map(|(hook, nanos)| (hook.program(), nanos as f64 / 1e9))
+                .map(|(hook, nanos)| (hook.program().into(), nanos as f64 / 1e9))
         };
         let estimates = if plan.windows {
             governor.windows().estimates()
@@ -101,9 +101,14 @@ impl Governed {
             } else {
                 plan.level
             }
-            .name(),
+            .name()
+            .into(),
             windows: plan.windows,
-            skipped: plan.skipped.iter().map(Hook::program).collect(),
+            skipped: plan
+                .skipped
+                .iter()
+                .map(|hook| hook.program().into())
+                .collect(),
             budget: governor.budget(),
             tax: account.tax(),
             seconds_per_hit: self.hit_seconds(),
@@ -116,7 +121,7 @@ impl Governed {
             estimates: estimates
                 .iter()
                 .map(|estimate| run::Estimate {
-                    hook: estimate.hook.program(),
+                    hook: estimate.hook.program().into(),
                     estimate: true,
                     per_second: estimate.per_second,
                     low: estimate.interval.map(|(low, _)| low),

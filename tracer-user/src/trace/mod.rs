@@ -8,12 +8,14 @@
 //! - [`observer`]: the thread that reads memory.
 //! - [`governor`]: what to trace so that the budget is kept; [`estimate`]: rates from windows;
 //!   [`calibrate`]: what a hit costs; [`governed`]: the governor's eyes and hands.
-//! - [`pipeline`]: the thread that owns the world; [`picture`]: what the world looks like.
+//! - [`pipeline`]: the thread that takes all in; [`story`]: what is learnt, told in order, live or from a
+//!   recording; [`picture`]: what the world looks like.
 
 pub(crate) mod calibrate;
 mod cpu_clock;
 pub(crate) mod decode;
 mod estimate;
+mod finder;
 pub(crate) mod governed;
 mod governor;
 pub(crate) mod kernel;
@@ -23,3 +25,4 @@ mod picture;
 pub(crate) mod pipeline;
 pub(crate) mod preflight;
 pub(crate) mod probes;
+pub(crate) mod story;

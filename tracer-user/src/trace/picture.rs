@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tracer_model::ids::{Ktime, Pc};
 use tracer_model::snapshot::{self, Descriptor, Snapshot, StackId, State, Waiter};
@@ -11,6 +10,7 @@ use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
 use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, Waker, World};
 
+use crate::document::moment;
 use crate::document::run::{self, Goroutines, LongWait, Rates, Summary, Totals};
 use crate::document::{Site, WallClock, seconds};
 
@@ -18,12 +18,12 @@ use crate::document::{Site, WallClock, seconds};
 const TOP: usize = 3;
 
 /// The counters at one moment; two of them make rates.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counted {
-    pub(super) at: Instant,
+    pub(super) at: Ktime,
     pub(super) totals: Totals,
     pub(super) loss: run::Loss,
-    pub(super) hits: Vec<(&'static str, u64)>,
+    pub(super) hits: Vec<(run::Name, u64)>,
     /// The cost of one hit in seconds.
     pub(super) hit_seconds: f64,
 }
@@ -38,16 +38,39 @@ pub(super) fn summary(
     before: &Counted,
     symbols: &dyn Symbolizer,
     clock: WallClock,
-    at: Ktime,
     last_read: LastRead,
 ) -> Summary {
-    let queues = world.queues();
+    let at = now.at;
+    let moment::State {
+        goroutines,
+        fullest,
+        longest_waits,
+        ..
+    } = state(world, symbols, at, last_read);
     Summary {
         governor: None,
         time: clock.rfc3339(at),
-        goroutines: census(world),
+        goroutines,
         totals: now.totals.clone(),
         rates: rates(now, before),
+        fullest,
+        longest_waits,
+        loss: now.loss.clone(),
+        memory_age_seconds: last_read.map(|(_, finished)| seconds(at.since(finished))),
+        memory_read_seconds: last_read.map(|(started, finished)| seconds(finished.since(started))),
+    }
+}
+
+/// What is known at a time, findings left out.
+pub(super) fn state(
+    world: &World,
+    symbols: &dyn Symbolizer,
+    at: Ktime,
+    last_read: LastRead,
+) -> moment::State {
+    let queues = world.queues();
+    moment::State {
+        goroutines: census(world),
         fullest: world
             .fullest_channels(TOP)
             .into_iter()
@@ -59,9 +82,8 @@ pub(super) fn summary(
             .into_iter()
             .filter_map(|goroutine| long_wait(goroutine, at, symbols))
             .collect(),
-        loss: now.loss.clone(),
+        findings: Vec::new(),
         memory_age_seconds: last_read.map(|(_, finished)| seconds(at.since(finished))),
-        memory_read_seconds: last_read.map(|(started, finished)| seconds(finished.since(started))),
     }
 }
 
@@ -171,9 +193,19 @@ pub(super) fn channels(world: &World, symbols: &dyn Symbolizer) -> Vec<run::Chan
     list
 }
 
+/// Which channels a snapshot of the world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Those that somebody waits on.
+    Waited,
+    /// Those of which it is known how full they are.
+    Certain,
+}
+
 /// The world as a snapshot: what memory showed, brought up to date by events.
 pub(super) fn snapshot(
     world: &World,
+    shown: Shown,
     last_read: LastRead,
     descriptors: &[Descriptor],
     errors: &[String],
@@ -185,10 +217,23 @@ pub(super) fn snapshot(
         .collect();
     goroutines.sort_unstable_by_key(|goroutine| goroutine.goid);
     let queues = world.queues();
-    let mut channels: Vec<snapshot::Channel> = queues
-        .iter()
-        .filter_map(|(addr, queue)| Some(waited_channel(world.channel_at(addr)?, queue)))
-        .collect();
+    let mut channels: Vec<snapshot::Channel> = match shown {
+        Shown::Waited => queues
+            .iter()
+            .filter_map(|(addr, queue)| Some(channel_as_read(world.channel_at(addr)?, queue)))
+            .collect(),
+        Shown::Certain => {
+            let nobody = Queue::default();
+            world
+                .channels()
+                .filter(|channel| world.len_of(channel).is_some() && channel.cap().is_some())
+                .map(|channel| {
+                    let queue = queues.get(channel.addr()).unwrap_or(&nobody);
+                    channel_as_read(channel, queue)
+                })
+                .collect()
+        }
+    };
     channels.sort_unstable_by_key(|channel| channel.addr);
     let (started, finished) = last_read.unwrap_or_default();
     Snapshot {
@@ -251,7 +296,7 @@ fn goroutine_entry(goroutine: Goroutine<'_>, stacks: &mut Stacks) -> snapshot::G
     }
 }
 
-fn waited_channel(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
+fn channel_as_read(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
     let waiters = |queue: &[QueuedWaiter<'_>]| -> Vec<Waiter> {
         queue
             .iter()
@@ -356,7 +401,7 @@ fn long_wait(goroutine: Goroutine<'_>, now: Ktime, symbols: &dyn Symbolizer) -> 
 }
 
 fn rates(now: &Counted, before: &Counted) -> Rates {
-    let seconds = now.at.duration_since(before.at).as_secs_f64();
+    let seconds = seconds(now.at.since(before.at));
     let rate = |of: fn(&Totals) -> u64| {
         if seconds > 0.0 {
             of(&now.totals).saturating_sub(of(&before.totals)) as f64 / seconds

@@ -1,5 +1,5 @@
-//! The thread that owns the world: it drains the ring, decodes, orders and applies events, joins what
-//! the observer read, and says what came of it.
+//! The thread that owns the story: it drains the ring, decodes and orders events, and tells them, with
+//! what the observer read.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -7,28 +7,22 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tracer_common::{HOOK_COUNT, Hook};
-use tracer_golang::process::{Symbols, WaitDecoder, ktime_now};
-use tracer_model::detect::{Changes, Detector, FindingLog, Tracked, Trends, panics};
+use tracer_golang::process::{WaitDecoder, ktime_now};
 use tracer_model::event::{Event, EventKind};
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::order::Sorter;
-use tracer_model::snapshot::{Descriptor, Snapshot};
-use tracer_model::world::World;
 
 use super::decode::{Decoder, Head};
 use super::governed::Governed;
 use super::kernel::{Attachment, Kernel, KernelError, KernelLog, Ring};
 use super::loss::{Loss, LossTracker};
 use super::observer::Observation;
-use super::picture::{self, Counted};
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
-use crate::document::findings::Entry;
-use crate::document::flow::Flow;
-use crate::document::run::{self, Report, Summary, Totals};
-use crate::document::{WallClock, seconds};
+use super::story::{End, Story, Tick, View};
+use crate::document::run;
+use crate::document::seconds;
 use crate::failure::Failure;
 use crate::target::Target;
 
@@ -54,27 +48,6 @@ pub(crate) enum Input {
     Stop(Ended),
 }
 
-/// What the pipeline says.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// The state of affairs, once an interval.
-    Summary(Box<Summary>),
-    /// A new finding, or one whose verdict changed.
-    Finding(Box<Entry>),
-    /// The id of a finding that is not true any more.
-    Resolved(String),
-    /// The governor changed what is traced: when, why, and what it does now.
-    Governor {
-        time: String,
-        reason: String,
-        governor: Box<run::Governor>,
-    },
-    /// Something that the user should know.
-    Warning(String),
-    /// The end.
-    Report(Box<Report>),
-}
-
 /// Why tracing ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -84,6 +57,8 @@ pub(crate) enum Ended {
     Duration,
     /// The target ended.
     TargetExited,
+    /// The recording cannot go on.
+    Unrecorded,
 }
 
 impl Ended {
@@ -92,26 +67,9 @@ impl Ended {
             Ended::Interrupted => "interrupted",
             Ended::Duration => "duration",
             Ended::TargetExited => "target exited",
+            Ended::Unrecorded => "recording failed",
         }
     }
-}
-
-/// Everything as it is at one moment, for the API and the metrics.
-#[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) at: Ktime,
-    pub(crate) snapshot: Snapshot,
-    pub(crate) totals: Totals,
-    pub(crate) loss: run::Loss,
-    pub(crate) findings: Vec<Entry>,
-    /// Hits of each hook.
-    pub(crate) hits: Vec<(&'static str, u64)>,
-    /// Goroutines whose state is not known since a loss.
-    pub(crate) unknown: usize,
-    /// The ways of messages, wake-ups and locks.
-    pub(crate) flow: Flow,
-    /// What the governor does, if there is one.
-    pub(crate) governor: Option<run::Governor>,
 }
 
 /// The kernel side while it is attached.
@@ -199,56 +157,35 @@ const fn missing(count: u64, at: Ktime) -> Event {
 /// The thread's state.
 pub(crate) struct Pipeline {
     target: OwnedFd,
-    symbols: Symbols,
-    clock: WallClock,
     interval: Duration,
     inputs: Receiver<Input>,
-    outputs: UnboundedSender<Output>,
     observer: Sender<()>,
     source: Option<Source>,
     governed: Option<Governed>,
     intake: Intake,
-    world: World,
-    detector: Detector,
-    findings: FindingLog,
-    trends: Trends,
-    /// What the looks of a trend find comes and goes by its own time.
-    trending: FindingLog,
-    /// Likewise what events alone tell.
-    told: FindingLog,
-    last_memory: picture::LastRead,
-    last_errors: Vec<String>,
-    last_descriptors: Vec<Descriptor>,
+    story: Story,
     started: Instant,
 }
 
 /// What connects the pipeline with the other threads.
 pub(crate) struct Wiring {
     pub(crate) inputs: Receiver<Input>,
-    pub(crate) outputs: UnboundedSender<Output>,
     /// Asks the observer for a read of memory.
     pub(crate) observer: Sender<()>,
 }
 
 impl Pipeline {
-    /// `world` is empty yet, and knows what the level's events tell.
+    /// `story` has not begun yet.
     ///
     /// # Errors
     /// The target has ended already.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a part of its own, given once"
-    )]
     pub(crate) fn new(
         target: &Target,
         meaning: WaitDecoder,
-        symbols: Symbols,
-        clock: WallClock,
         interval: Duration,
-        trends: Trends,
         source: Option<Source>,
         governed: Option<Governed>,
-        world: World,
+        story: Story,
         wiring: Wiring,
     ) -> Result<Pipeline, Failure> {
         let gone = |cause: String| {
@@ -265,11 +202,8 @@ impl Pipeline {
             .map_err(|error| gone(error.to_string()))?;
         Ok(Pipeline {
             target: pidfd,
-            symbols,
-            clock,
             interval,
             inputs: wiring.inputs,
-            outputs: wiring.outputs,
             observer: wiring.observer,
             source,
             governed,
@@ -282,15 +216,7 @@ impl Pipeline {
                 refused: 0,
                 refused_at: None,
             },
-            world,
-            detector: Detector::default(),
-            findings: FindingLog::default(),
-            trends,
-            trending: FindingLog::default(),
-            told: FindingLog::default(),
-            last_memory: None,
-            last_errors: Vec::new(),
-            last_descriptors: Vec::new(),
+            story,
             started: Instant::now(),
         })
     }
@@ -298,7 +224,8 @@ impl Pipeline {
     /// Runs until told to stop or the target ends, then removes the probes, takes in what is left
     /// and says the report.
     pub(crate) fn run(mut self) {
-        let mut counted = self.count();
+        let tick = self.count();
+        self.story.begin(tick);
         let mut next_summary = Instant::now() + self.interval;
         let mut first_picture = true;
         let ended = loop {
@@ -311,23 +238,19 @@ impl Pipeline {
                 break Ended::TargetExited;
             }
             self.govern();
+            if self.story.keyframe_is_due() {
+                let tick = self.count();
+                self.story.keyframe(tick);
+            }
+            if !self.story.is_kept() {
+                break Ended::Unrecorded;
+            }
             // The first read of memory is shown at once: it is what people wait for.
-            if Instant::now() >= next_summary || (first_picture && self.last_memory.is_some()) {
+            if Instant::now() >= next_summary || (first_picture && self.story.has_seen_memory()) {
                 first_picture = false;
                 next_summary = Instant::now() + self.interval;
-                let now = self.count();
-                let mut summary = picture::summary(
-                    &self.world,
-                    &now,
-                    &counted,
-                    &self.symbols,
-                    self.clock,
-                    ktime_now(),
-                    self.last_memory,
-                );
-                summary.governor = self.governed.as_ref().map(Governed::document);
-                counted = now;
-                self.say(Output::Summary(Box::new(summary)));
+                let tick = self.count();
+                self.story.tick(tick);
             }
         };
         self.finish(ended);
@@ -371,7 +294,7 @@ impl Pipeline {
                 let now = ktime_now();
                 intake.refused = refused;
                 intake.refused_at = Some(now);
-                self.world.apply(&missing(0, now));
+                self.story.event(&missing(0, now));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!("{error}"),
@@ -381,12 +304,12 @@ impl Pipeline {
         self.lost(&losses);
         let intake = &mut self.intake;
         while let Some(event) = intake.sorter.pop() {
-            self.world.apply(&event);
+            self.story.event(&event);
         }
         // The ring was found empty of anything younger: nothing can precede what is held back.
         if emptied && before.since(intake.newest) > SLACK {
             self.apply_rest();
-            self.world
+            self.story
                 .heard_until(Ktime(before.0.saturating_sub(SLACK)));
         }
         emptied
@@ -400,7 +323,7 @@ impl Pipeline {
                 .intake
                 .refused_at
                 .map_or(loss.at, |known| known.min(loss.at));
-            self.world.apply(&missing(loss.count, at));
+            self.story.event(&missing(loss.count, at));
         }
     }
 
@@ -427,15 +350,15 @@ impl Pipeline {
             source.place(governed.placing(), &hooks)
         };
         // Before the first record of the new probes, after the last one of the old.
-        self.world.retrace(ktime_now(), decision.plan.sees_parks());
+        self.story.retraced(ktime_now(), decision.plan.sees_parks());
         let armed =
             placed.and_then(|()| source.kernel.configure(SLOT, governed.placing().config()));
         if let Err(error) = armed {
             source.detach();
             self.governed = None;
-            self.say(Output::Warning(format!(
+            self.warn(format!(
                 "no probe from now on, memory alone is read: {error}"
-            )));
+            ));
             return;
         }
         governed.changed(decision.plan, source);
@@ -445,21 +368,18 @@ impl Pipeline {
             let _ = self.observer.send(());
         }
         if let Some(change) = decision.change {
-            let output = Output::Governor {
-                time: self.clock.rfc3339(ktime_now()),
-                reason: change.reason(governed.budget()),
-                governor: Box::new(run::Governor {
-                    tax: change.tax,
-                    ..governed.document()
-                }),
+            let governor = run::Governor {
+                tax: change.tax,
+                ..governed.document()
             };
-            self.say(output);
+            let reason = change.reason(governed.budget());
+            self.story.governed(ktime_now(), reason, governor);
         }
     }
 
     fn apply_rest(&mut self) {
         while let Some(event) = self.intake.sorter.flush() {
-            self.world.apply(&event);
+            self.story.event(&event);
         }
     }
 
@@ -468,7 +388,7 @@ impl Pipeline {
             match self.inputs.try_recv() {
                 Ok(Input::Observation(observation)) => self.observation(observation),
                 Ok(Input::View(reply)) => {
-                    let view = self.view();
+                    let view = self.story.view(self.count());
                     // Whoever asked may have given up.
                     let _ = reply.send(view);
                 }
@@ -481,80 +401,18 @@ impl Pipeline {
 
     fn observation(&mut self, observation: Observation) {
         match observation {
-            Observation::Snapshot(snapshot) => self.snapshot(&snapshot),
-            Observation::Failed(message) => self.say(Output::Warning(message)),
+            Observation::Snapshot(snapshot) => self.story.observed(snapshot),
+            Observation::Failed(message) => self.warn(message),
             // The pidfd says so too; until it does, events may still come.
             Observation::Gone => {}
         }
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot) {
-        self.world.observe(snapshot);
-        self.last_memory = Some((snapshot.started, snapshot.finished));
-        self.last_errors.clone_from(&snapshot.errors);
-        self.last_descriptors.clone_from(&snapshot.descriptors);
-        let at = snapshot.finished;
-        let changes = self.told.update(panics(&self.world), at);
-        self.news(changes);
-        if let Some(found) = self.trends.look(snapshot, Some(&self.world), &self.symbols) {
-            let changes = self.trending.update(found, at);
-            self.news(changes);
-        }
-        if snapshot.reachability.is_some() {
-            let found = self
-                .detector
-                .pass(snapshot, Some(&self.world), &self.symbols);
-            let changes = self.findings.update(found, at);
-            self.news(changes);
-        }
-    }
-
-    fn news(&self, changes: Changes) {
-        for tracked in changes.new.iter().chain(&changes.changed) {
-            self.say(Output::Finding(Box::new(self.entry(tracked))));
-        }
-        for resolved in changes.resolved {
-            self.say(Output::Resolved(resolved.finding.id.to_string()));
-        }
-    }
-
-    fn entry(&self, tracked: &Tracked) -> Entry {
-        Entry::of_tracked(tracked, &self.symbols, self.clock)
-    }
-
-    fn view(&self) -> View {
-        let counted = self.count();
-        View {
-            at: ktime_now(),
-            snapshot: picture::snapshot(
-                &self.world,
-                self.last_memory,
-                &self.last_descriptors,
-                &self.last_errors,
-            ),
-            totals: counted.totals,
-            loss: counted.loss,
-            findings: self.current_findings(),
-            hits: counted.hits,
-            unknown: self.world.unknown_goroutines().count(),
-            flow: Flow::new(&self.world, &self.symbols),
-            governor: self.governed.as_ref().map(Governed::document),
-        }
-    }
-
-    fn current_findings(&self) -> Vec<Entry> {
-        let logs = [&self.findings, &self.told, &self.trending];
-        logs.into_iter()
-            .flat_map(FindingLog::iter)
-            .map(|tracked| self.entry(tracked))
-            .collect()
-    }
-
-    fn count(&self) -> Counted {
+    /// What no event tells.
+    fn count(&self) -> Tick {
         let by_cpu = self.intake.losses.lost_by_cpu();
-        Counted {
-            at: Instant::now(),
-            totals: picture::totals(&self.world),
+        Tick {
+            at: ktime_now(),
             loss: run::Loss {
                 // The kernel side knows at once, the gaps later.
                 records: by_cpu.iter().sum::<u64>().max(self.intake.refused),
@@ -568,17 +426,18 @@ impl Pipeline {
                 .governed
                 .as_ref()
                 .map_or(seconds(HIT_COST_NANOS), Governed::hit_seconds),
+            governor: self.governed.as_ref().map(Governed::document),
         }
     }
 
-    fn hits(&self) -> Vec<(&'static str, u64)> {
+    fn hits(&self) -> Vec<(run::Name, u64)> {
         let Some(source) = &self.source else {
             return Vec::new();
         };
         match source.kernel.hits() {
             Ok(hits) => Hook::ALL
                 .iter()
-                .map(|hook| hook.program())
+                .map(|hook| hook.program().into())
                 .zip(hits)
                 .collect(),
             Err(error) => {
@@ -602,34 +461,23 @@ impl Pipeline {
                     let losses = self.intake.losses.finish(&counters, self.intake.newest);
                     self.lost(&losses);
                 }
-                Err(error) => self.say(Output::Warning(format!(
-                    "what was lost at the end is not known: {error}"
-                ))),
+                Err(error) => self.warn(format!("what was lost at the end is not known: {error}")),
             }
         }
         self.apply_rest();
-        self.world.heard_until(stopped);
-        let changes = self.told.update(panics(&self.world), stopped);
-        self.news(changes);
-        let counted = self.count();
-        let report = Report {
-            governor: self.governed.as_ref().map(Governed::document),
-            ended: ended.name(),
-            seconds,
-            totals: counted.totals,
-            loss: counted.loss,
-            hits: counted.hits.into_iter().collect(),
-            goroutines: picture::goroutines(&self.world),
-            channels: picture::channels(&self.world, &self.symbols),
-            flow: Flow::new(&self.world, &self.symbols),
-            findings: self.current_findings(),
-            probes_removed: removed,
-        };
-        self.say(Output::Report(Box::new(report)));
+        self.story.heard_until(stopped);
+        let tick = self.count();
+        self.story.end(
+            tick,
+            End {
+                ended: ended.name().into(),
+                seconds,
+                probes_removed: removed,
+            },
+        );
     }
 
-    fn say(&self, output: Output) {
-        // The receiver is gone only if the screen failed; then the end is near anyway.
-        let _ = self.outputs.send(output);
+    fn warn(&mut self, message: String) {
+        self.story.warn(ktime_now(), message);
     }
 }

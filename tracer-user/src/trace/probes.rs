@@ -8,7 +8,6 @@ use tracer_common::{ABSENT, HOOK_COUNT, Hook, TargetConfig};
 
 use tracer_golang::binary::{GoBinary, HookSite, SiteError};
 use tracer_golang::process::WaitDecoder;
-use tracer_model::world::World;
 
 use super::kernel::{Attachment, Kernel, KernelError, Probe, silent};
 use crate::cli::Level;
@@ -39,11 +38,11 @@ pub(crate) const fn hooks(level: Level) -> &'static [Hook] {
     }
 }
 
-/// The world that the events of a level make.
-pub(crate) fn world(level: Level) -> World {
+/// Whether goroutines park with an event, at a level's beginning.
+pub(crate) const fn parks_are_seen(level: Level) -> bool {
     match level {
-        Level::Auto | Level::Wake => World::new().without_parks(),
-        Level::Observe | Level::Park | Level::Full | Level::Syscalls => World::new(),
+        Level::Auto | Level::Wake => false,
+        Level::Observe | Level::Park | Level::Full | Level::Syscalls => true,
     }
 }
 

@@ -1,0 +1,604 @@
+//! The one way into the world: whatever is learnt of a target is told here, in order, kept if it is being
+//! recorded, and applied. A recording tells the same again, so that a replay says the same.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tracer_model::detect::{Changes, Detector, Tracked, Waiting, Why};
+use tracer_model::event::Event;
+use tracer_model::ids::{Goid, Ktime};
+use tracer_model::snapshot::{Descriptor, Snapshot};
+use tracer_model::symbol::Symbolizer;
+use tracer_model::world::World;
+use tracer_record::{Item, Keyframe, Memory, Note};
+
+use super::finder::Finder;
+use super::picture::{self, Counted, Shown};
+use crate::document::findings::Entry;
+use crate::document::flow::Flow;
+use crate::document::moment;
+use crate::document::run::{self, Report, Summary, Totals};
+use crate::document::{WallClock, seconds};
+use crate::record::Recorder;
+
+/// What is said of a target.
+#[derive(Clone, Debug)]
+pub(crate) enum Output {
+    /// The state of affairs, once an interval.
+    Summary(Box<Summary>),
+    /// A new finding, or one whose verdict changed.
+    Finding(Box<Entry>),
+    /// The id of a finding that is not true any more.
+    Resolved(String),
+    /// The governor changed what is traced: when, why, and what it does now.
+    Governor {
+        time: String,
+        reason: String,
+        governor: Box<run::Governor>,
+    },
+    /// Something that the user should know.
+    Warning(String),
+    /// The end.
+    Report(Box<Report>),
+}
+
+/// What is told once an interval beside events and reads: what the kernel side counted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Tick {
+    pub(crate) at: Ktime,
+    pub(crate) loss: run::Loss,
+    /// Hits of each hook.
+    pub(crate) hits: Vec<(run::Name, u64)>,
+    /// The cost of one hit in seconds.
+    pub(crate) hit_seconds: f64,
+    pub(crate) governor: Option<run::Governor>,
+}
+
+impl Tick {
+    /// What was counted by then.
+    pub(crate) fn of(keyframe: &Keyframe) -> Tick {
+        let mut notes = keyframe.notes.iter();
+        let tick = notes
+            .find(|note| note.name == name::TICK)
+            .and_then(|note| serde_json::from_value(note.body.clone()).ok());
+        tick.unwrap_or(Tick {
+            at: keyframe.at,
+            ..Tick::default()
+        })
+    }
+}
+
+/// How a trace ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct End {
+    pub(crate) ended: run::Name,
+    pub(crate) seconds: f64,
+    pub(crate) probes_removed: usize,
+}
+
+/// A change of what is traced.
+#[derive(Serialize, Deserialize)]
+struct Change {
+    reason: String,
+    governor: run::Governor,
+}
+
+/// The names of notes in a recording.
+mod name {
+    pub(super) const TICK: &str = "tick";
+    pub(super) const TREND_WINDOW: &str = "trend window";
+    pub(super) const GOVERNOR: &str = "governor";
+    pub(super) const WARNING: &str = "warning";
+    pub(super) const END: &str = "end";
+}
+
+/// Everything as it is at one moment, for the API and the metrics.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) at: Ktime,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) totals: Totals,
+    pub(crate) loss: run::Loss,
+    pub(crate) findings: Vec<Entry>,
+    /// Hits of each hook.
+    pub(crate) hits: Vec<(run::Name, u64)>,
+    /// Goroutines whose state is not known since a loss.
+    pub(crate) unknown: usize,
+    /// The ways of messages, wake-ups and locks.
+    pub(crate) flow: Flow,
+    /// What the governor does, if there is one.
+    pub(crate) governor: Option<run::Governor>,
+}
+
+/// What is needed to tell a story.
+pub(crate) struct Telling {
+    pub(crate) symbols: Arc<dyn Symbolizer + Send + Sync>,
+    pub(crate) clock: WallClock,
+    /// Hears what is said.
+    pub(crate) listener: Box<dyn FnMut(Output) + Send>,
+    /// Keeps what is told.
+    pub(crate) recorder: Option<Recorder>,
+}
+
+/// The last read of memory that looked for what is reachable.
+struct Marked {
+    snapshot: Arc<Snapshot>,
+    /// The waits in the chains of what was found.
+    waits: Vec<Waiting>,
+    /// What the detector knew before.
+    before: Detector,
+}
+
+/// The state of a trace, live or told again.
+pub(crate) struct Story {
+    telling: Telling,
+    world: World,
+    parks_seen: bool,
+    detector: Detector,
+    findings: Finder,
+    trend_window: u64,
+    last_memory: picture::LastRead,
+    last_errors: Vec<String>,
+    last_descriptors: Vec<Descriptor>,
+    /// The counts of the last summary.
+    counted: Counted,
+    /// What the counts are of is told from here on.
+    base: Tick,
+    /// The last read of memory, as long as nothing happened since; of a replay alone.
+    untouched: Option<Arc<Snapshot>>,
+    /// Of a replay alone.
+    marked: Option<Marked>,
+    replayed: bool,
+}
+
+impl Story {
+    /// A story that begins with nothing known. `parks_seen`: whether goroutines park with an event.
+    /// Trends are over a window of so many nanoseconds.
+    pub(crate) fn new(telling: Telling, parks_seen: bool, trend_window: u64) -> Story {
+        Story {
+            telling,
+            world: if parks_seen {
+                World::new()
+            } else {
+                World::new().without_parks()
+            },
+            parks_seen,
+            detector: Detector::new(),
+            findings: Finder::new(trend_window),
+            trend_window,
+            last_memory: None,
+            last_errors: Vec::new(),
+            last_descriptors: Vec::new(),
+            counted: Counted::default(),
+            base: Tick::default(),
+            untouched: None,
+            marked: None,
+            replayed: false,
+        }
+    }
+
+    /// A story that goes on from what was known at a moment. Counts begin there too, unless it is the
+    /// beginning.
+    pub(crate) fn resume(telling: Telling, keyframe: &Keyframe, is_beginning: bool) -> Story {
+        let window = keyframe.notes.iter();
+        let window = window
+            .filter(|note| note.name == name::TREND_WINDOW)
+            .find_map(|note| note.body.as_u64());
+        let mut story = Story::new(telling, keyframe.parks_seen, window.unwrap_or_default());
+        story.replayed = true;
+        if let Some(snapshot) = &keyframe.snapshot {
+            story.world.observe(snapshot);
+            story.last_errors.clone_from(&snapshot.errors);
+            story.last_descriptors.clone_from(&snapshot.descriptors);
+        }
+        if let Some(at) = keyframe.unknown_since {
+            story.world.retrace(at, keyframe.parks_seen);
+        }
+        story.last_memory = keyframe.memory_read;
+        story.detector = keyframe.detector.detector();
+        let tick = Tick::of(keyframe);
+        if !is_beginning || window.is_none() {
+            story.findings = Finder::resume(&keyframe.findings);
+        }
+        if !is_beginning {
+            story.base = tick.clone();
+        }
+        story.counted = story.count(tick);
+        story
+    }
+
+    /// The first count, before anything else.
+    pub(crate) fn begin(&mut self, tick: Tick) {
+        self.counted = self.count(tick.clone());
+        if self.telling.recorder.is_some() {
+            self.keyframe(tick);
+        }
+    }
+
+    /// Tells an event.
+    pub(crate) fn event(&mut self, event: &Event) {
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.event(event);
+        }
+        self.untouched = None;
+        self.world.apply(event);
+    }
+
+    /// Tells that no event from before `at` is still to come.
+    pub(crate) fn heard_until(&mut self, at: Ktime) {
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.heard_until(at);
+        }
+        self.world.heard_until(at);
+    }
+
+    /// Tells that other probes are in place.
+    pub(crate) fn retraced(&mut self, at: Ktime, parks_seen: bool) {
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.retraced(at, parks_seen);
+        }
+        self.parks_seen = parks_seen;
+        self.untouched = None;
+        self.world.retrace(at, parks_seen);
+    }
+
+    /// Tells what a read of memory saw.
+    pub(crate) fn observed(&mut self, snapshot: Box<Snapshot>) {
+        let snapshot: Arc<Snapshot> = Arc::from(snapshot);
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.observation(&snapshot);
+        }
+        self.world.observe(&snapshot);
+        self.last_memory = Some((snapshot.started, snapshot.finished));
+        self.last_errors.clone_from(&snapshot.errors);
+        self.last_descriptors.clone_from(&snapshot.descriptors);
+        if self.replayed {
+            self.untouched = Some(Arc::clone(&snapshot));
+        }
+        let at = snapshot.finished;
+        let changes = self.findings.heard(&self.world, at);
+        self.news(changes);
+        let symbols = &*self.telling.symbols;
+        let changes = self.findings.looked(&snapshot, &self.world, symbols);
+        self.news(changes);
+        if snapshot.reachability.is_none() {
+            return;
+        }
+        let (symbols, world) = (&*self.telling.symbols, Some(&self.world));
+        let found = if self.replayed {
+            let before = self.detector.clone();
+            let (found, waits) = self.detector.pass_with_waits(&snapshot, world, symbols);
+            self.marked = Some(Marked {
+                snapshot: Arc::clone(&snapshot),
+                waits,
+                before,
+            });
+            found
+        } else {
+            self.detector.pass(&snapshot, world, symbols)
+        };
+        let changes = self.findings.searched(found, at);
+        self.news(changes);
+    }
+
+    fn news(&mut self, changes: Changes) {
+        for tracked in changes.new.iter().chain(&changes.changed) {
+            let entry = self.entry(tracked);
+            self.say(Output::Finding(Box::new(entry)));
+        }
+        for resolved in changes.resolved {
+            self.say(Output::Resolved(resolved.finding.id.to_string()));
+        }
+    }
+
+    fn entry(&self, tracked: &Tracked) -> Entry {
+        Entry::of_tracked(tracked, &*self.telling.symbols, self.telling.clock)
+    }
+
+    /// Tells what was counted, which makes a summary.
+    pub(crate) fn tick(&mut self, tick: Tick) {
+        self.note(tick.at, name::TICK, &tick);
+        let governor = tick.governor.clone();
+        let now = self.count(tick);
+        let mut summary = picture::summary(
+            &self.world,
+            &now,
+            &self.counted,
+            &*self.telling.symbols,
+            self.telling.clock,
+            self.last_memory,
+        );
+        summary.governor = governor;
+        self.counted = now;
+        self.say(Output::Summary(Box::new(summary)));
+    }
+
+    /// Tells that the governor changed what is traced.
+    pub(crate) fn governed(&mut self, at: Ktime, reason: String, governor: run::Governor) {
+        let change = Change { reason, governor };
+        self.note(at, name::GOVERNOR, &change);
+        self.say_change(at, change);
+    }
+
+    fn say_change(&mut self, at: Ktime, Change { reason, governor }: Change) {
+        self.say(Output::Governor {
+            time: self.telling.clock.rfc3339(at),
+            reason,
+            governor: Box::new(governor),
+        });
+    }
+
+    /// Tells something that the user should know.
+    pub(crate) fn warn(&mut self, at: Ktime, message: String) {
+        self.note(at, name::WARNING, &message);
+        self.say(Output::Warning(message));
+    }
+
+    /// Tells the end, which makes the report.
+    pub(crate) fn end(&mut self, tick: Tick, end: End) {
+        self.note(tick.at, name::END, &(&tick, &end));
+        self.report(tick, end);
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.flush();
+        }
+    }
+
+    /// Makes the report.
+    pub(crate) fn report(&mut self, tick: Tick, end: End) {
+        let changes = self.findings.heard(&self.world, tick.at);
+        self.news(changes);
+        let governor = tick.governor.clone();
+        let counted = self.count(tick);
+        let report = Report {
+            governor,
+            ended: end.ended,
+            seconds: end.seconds,
+            totals: counted.totals,
+            loss: counted.loss,
+            hits: counted.hits.into_iter().collect(),
+            goroutines: picture::goroutines(&self.world),
+            channels: picture::channels(&self.world, &*self.telling.symbols),
+            flow: Flow::new(&self.world, &*self.telling.symbols),
+            findings: self.current_findings(),
+            probes_removed: end.probes_removed,
+        };
+        self.say(Output::Report(Box::new(report)));
+    }
+
+    /// Tells again what was kept of a batch.
+    pub(crate) fn item(&mut self, item: &Item) {
+        match item {
+            Item::Event(event) => self.event(event),
+            Item::HeardUntil(at) => self.heard_until(*at),
+            Item::Retraced { at, parks_seen } => self.retraced(*at, *parks_seen),
+        }
+    }
+
+    /// Tells again what was noted, the end excepted. Returns what was counted, if it was that.
+    pub(crate) fn noted(&mut self, note: Note) -> Option<Tick> {
+        let Note { at, name, body } = note;
+        match name.as_str() {
+            name::TICK => {
+                let tick: Tick = serde_json::from_value(body).ok()?;
+                self.tick(tick.clone());
+                return Some(tick);
+            }
+            name::GOVERNOR => {
+                if let Ok(change) = serde_json::from_value(body) {
+                    self.say_change(at, change);
+                }
+            }
+            name::WARNING => {
+                if let Ok(message) = serde_json::from_value(body) {
+                    self.say(Output::Warning(message));
+                }
+            }
+            // What a later gotrace notes beside.
+            _ => {}
+        }
+        None
+    }
+
+    /// Whether a note is of the end.
+    pub(crate) fn is_end(note: &Note) -> bool {
+        note.name == name::END
+    }
+
+    /// Tells the end again, of a trace that is told from `since` on (`None`: from its beginning).
+    pub(crate) fn end_noted(&mut self, note: Note, since: Option<Ktime>) {
+        if let Ok((tick, mut end)) = serde_json::from_value::<(Tick, End)>(note.body) {
+            if let Some(since) = since {
+                end.seconds = seconds(tick.at.since(since));
+            }
+            self.report(tick, end);
+        }
+    }
+
+    /// Tells that a part of what was told is missing.
+    pub(crate) fn missing(&mut self, after: Ktime) {
+        self.retraced(after.max(self.world.now()), self.parks_seen);
+    }
+
+    /// Whether the recording wants to begin anew with what is known.
+    pub(crate) fn keyframe_is_due(&mut self) -> bool {
+        self.telling
+            .recorder
+            .as_mut()
+            .is_some_and(Recorder::keyframe_is_due)
+    }
+
+    /// Gives the recording what is known.
+    pub(crate) fn keyframe(&mut self, tick: Tick) {
+        let keyframe = self.known(tick);
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.keyframe(keyframe);
+        }
+    }
+
+    /// What is known at this moment.
+    pub(crate) fn known(&self, tick: Tick) -> Keyframe {
+        let snapshot = self.last_memory.map(|_| {
+            picture::snapshot(
+                &self.world,
+                Shown::Certain,
+                self.last_memory,
+                &self.last_descriptors,
+                &self.last_errors,
+            )
+        });
+        let unknown = self.world.unknown_goroutines();
+        Keyframe {
+            at: tick.at,
+            parks_seen: self.parks_seen,
+            snapshot,
+            unknown_since: unknown
+                .filter_map(|goroutine| goroutine.unknown_since())
+                .max(),
+            memory_read: self.last_memory,
+            findings: self.findings.iter().cloned().collect(),
+            notes: vec![
+                Note {
+                    at: tick.at,
+                    name: name::TICK.to_owned(),
+                    body: serde_json::to_value(&tick).unwrap_or_default(),
+                },
+                Note {
+                    at: tick.at,
+                    name: name::TREND_WINDOW.to_owned(),
+                    body: self.trend_window.into(),
+                },
+            ],
+            detector: Memory::of(&self.detector),
+            ..Keyframe::default()
+        }
+    }
+
+    /// Whether what is told is kept, if it is to be.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.telling.recorder.as_ref().is_none_or(Recorder::goes_on)
+    }
+
+    /// Whether memory was read.
+    pub(crate) const fn has_seen_memory(&self) -> bool {
+        self.last_memory.is_some()
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn view(&self, tick: Tick) -> View {
+        let governor = tick.governor.clone();
+        let counted = self.count(tick);
+        View {
+            at: counted.at,
+            snapshot: self.picture(),
+            totals: counted.totals,
+            loss: counted.loss,
+            findings: self.current_findings(),
+            hits: counted.hits,
+            unknown: self.world.unknown_goroutines().count(),
+            flow: Flow::new(&self.world, &*self.telling.symbols),
+            governor,
+        }
+    }
+
+    fn picture(&self) -> Snapshot {
+        picture::snapshot(
+            &self.world,
+            Shown::Waited,
+            self.last_memory,
+            &self.last_descriptors,
+            &self.last_errors,
+        )
+    }
+
+    fn current_findings(&self) -> Vec<Entry> {
+        self.findings
+            .iter()
+            .map(|tracked| self.entry(tracked))
+            .collect()
+    }
+
+    /// The counts, of what happened since the story began.
+    fn count(&self, tick: Tick) -> Counted {
+        let base = &self.base;
+        let before = |name: &str| {
+            let hits = base.hits.iter().find(|(hook, _)| hook == name);
+            hits.map_or(0, |(_, hits)| *hits)
+        };
+        let hits = tick.hits.into_iter().map(|(hook, hits)| {
+            let before = before(&hook);
+            (hook, hits.saturating_sub(before))
+        });
+        Counted {
+            at: tick.at,
+            totals: picture::totals(&self.world),
+            loss: tick.loss.since(&base.loss),
+            hits: hits.collect(),
+            hit_seconds: tick.hit_seconds,
+        }
+    }
+
+    fn say(&mut self, output: Output) {
+        (self.telling.listener)(output);
+    }
+
+    fn note(&mut self, at: Ktime, name: &str, body: &impl Serialize) {
+        if let Some(recorder) = &mut self.telling.recorder {
+            recorder.note(Note {
+                at,
+                name: name.to_owned(),
+                body: serde_json::to_value(body).unwrap_or_default(),
+            });
+        }
+    }
+}
+
+/// What a replay is asked.
+impl Story {
+    /// How everything is at a time, which is the story's latest.
+    pub(crate) fn state(&self, at: Ktime) -> moment::State {
+        moment::State {
+            findings: self.current_findings(),
+            ..picture::state(&self.world, &*self.telling.symbols, at, self.last_memory)
+        }
+    }
+
+    /// When memory was read last, if something is known to have happened since.
+    pub(crate) fn brought_up_to_date_since(&self) -> Option<Ktime> {
+        match &self.untouched {
+            Some(_) => None,
+            None => self.last_memory.map(|(started, _)| started),
+        }
+    }
+
+    /// The world as a snapshot: as memory was read, if nothing is known to have happened since.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        match &self.untouched {
+            Some(snapshot) => (**snapshot).clone(),
+            None => self.picture(),
+        }
+    }
+
+    /// The last read of memory that looked for what is reachable.
+    pub(crate) fn marked(&self) -> Option<&Snapshot> {
+        self.marked.as_ref().map(|marked| &*marked.snapshot)
+    }
+
+    /// The waits in the chains of the findings of that read.
+    pub(crate) fn waits(&self) -> &[Waiting] {
+        self.marked.as_ref().map_or(&[], |marked| &marked.waits)
+    }
+
+    /// Explains a goroutine by that read; `None` if it was not there.
+    pub(crate) fn why(&self, goid: Goid) -> Option<Why> {
+        let marked = self.marked.as_ref()?;
+        let mut detector = marked.before.clone();
+        let symbols = &*self.telling.symbols;
+        let world = Some(&self.world);
+        detector.pass_with_why(&marked.snapshot, world, symbols, goid)
+    }
+
+    /// What that read found.
+    pub(crate) fn searched(&self) -> impl Iterator<Item = &Tracked> {
+        self.findings.of_search()
+    }
+}
