@@ -6,7 +6,15 @@ use std::path::Path;
 use gotrace_fuzz::image::{self, Choices, FUNCTION_SIZE, FUNCTIONS, Image};
 use gotrace_fuzz::targets::VALUES;
 
+#[path = "../../tracer-record/tests/common/mod.rs"]
+#[allow(dead_code, reason = "a part of it is used here")]
+mod recording;
+
 fn main() -> io::Result<()> {
+    let whole = recording::file(1);
+    write("recording", "whole", &[&[1], &whole[..]].concat())?;
+    write("recording", "cut", &[&[1], &whole[..whole.len() / 2]].concat())?;
+    write("recording", "blocks", &blocks(&whole)?)?;
     for (name, choices) in [
         ("fixed", Choices::default()),
         (
@@ -75,6 +83,27 @@ fn main() -> io::Result<()> {
     write("process", "sound", &[])?;
     write("process", "some-changes", &changes[..40])?;
     write("process", "many-changes", &changes)
+}
+
+/// The blocks of a recording as the target puts them together again, not compressed.
+fn blocks(mut file: &[u8]) -> io::Result<Vec<u8>> {
+    let mut input = vec![0];
+    while let Some((header, rest)) = file.split_first_chunk::<40>() {
+        let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four"));
+        let (stored, rest) = rest.split_at(word(8) as usize);
+        file = rest;
+        let payload = match header[5] {
+            0 => stored.to_vec(),
+            _ => zstd::decode_all(stored)?,
+        };
+        // Kind 7 is the index, whose own beginning is told from its end.
+        if header[4] != 7 {
+            input.push(header[4]);
+            input.extend((payload.len() as u16).to_le_bytes());
+            input.extend(payload);
+        }
+    }
+    Ok(input)
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! replay the corpus by them as well, without a sanitizer.
 
 pub mod image;
+pub mod recording;
 pub mod targets;
 pub mod world;
 

@@ -190,6 +190,18 @@ impl Recording {
         &self.unopened
     }
 
+    /// Bytes between a segment and the one before it in the same file, of which nothing is understood.
+    fn bytes_before(&self, segment: usize) -> u64 {
+        let Some(this) = self.segments.get(segment) else {
+            return 0;
+        };
+        let before = segment
+            .checked_sub(1)
+            .and_then(|index| self.segments.get(index));
+        let before = before.filter(|before| before.part == this.part);
+        this.start - before.map_or(0, |before| before.end)
+    }
+
     /// What it holds, in order, from a segment on.
     pub fn entries(&mut self, segment: usize) -> Entries<'_> {
         Entries {
@@ -197,6 +209,7 @@ impl Recording {
                 .segments
                 .get(segment)
                 .map_or(0, |segment| segment.start),
+            lost: self.bytes_before(segment),
             recording: self,
             segment,
             heard: Ktime(0),
@@ -209,6 +222,8 @@ pub struct Entries<'r> {
     recording: &'r mut Recording,
     segment: usize,
     at: u64,
+    /// Bytes before it that are not understood, to be said next.
+    lost: u64,
     /// Time of the latest whole block so far.
     heard: Ktime,
 }
@@ -221,8 +236,14 @@ impl Iterator for Entries<'_> {
             let segment = self.recording.segments.get(self.segment)?;
             if self.at >= segment.end {
                 self.segment += 1;
+                self.lost = self.recording.bytes_before(self.segment);
                 self.at = self.recording.segments.get(self.segment)?.start;
                 continue;
+            }
+            if self.lost > 0 {
+                let what = format!("{} bytes before byte {} are damaged", self.lost, self.at);
+                self.lost = 0;
+                return Some(self.missing(what, true));
             }
             let (end, at, preamble) = (segment.end, self.at, segment.preamble.clone());
             let part = self.recording.parts.get_mut(segment.part)?;

@@ -283,3 +283,23 @@ impl Sink for Ring {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 }
+
+/// All of it in memory, as a file would have it.
+impl Sink for Vec<u8> {
+    fn begin(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn block(&mut self, bytes: &[u8], _: Ktime) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.len() as u64
+    }
+}
