@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod detect;
+pub mod diff;
 pub mod event;
 pub mod ids;
 pub mod order;

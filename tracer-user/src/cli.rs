@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracer_model::detect::Verdict;
+use tracer_model::diff::{Signal, Thresholds};
 use tracer_model::ids::{ChanAddr, Goid};
 use tracer_model::query::{Criterion, Filter};
 
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Leaks(LeaksArgs),
     /// Explain one goroutine: what it waits on, who could end that and why they do not
     Why(WhyArgs),
+    /// Compare two sides, or name the one of several replicas that is unlike the others
+    Diff(DiffArgs),
 }
 
 /// Which process, or which saved snapshot.
@@ -500,6 +503,88 @@ pub(crate) struct WhyArgs {
     pub(crate) format: GraphFormat,
 }
 
+/// `--help` of `diff`.
+const DIFF: &str = "A side is a pid, a file made by `gotrace snapshot` or `gotrace record`, or a moment of a recording \
+    (FILE@+10s, FILE@-5s, FILE@2026-11-26T12:00:00Z). Compared is by place in the code, never by address or id.\n\n\
+    Exit codes: 1 if the second side (or, of more than two, any) has what --fail-on names, else 0; 2 error.\n\n\
+    Examples:\n  \
+    gotrace diff before.gosnap after.gosnap\n  \
+    gotrace diff 4711 4712 4713                  which replica is unlike the others, and by what\n  \
+    gotrace diff incident.gotrace@+10s incident.gotrace@-0s --fail-on goroutines";
+
+#[derive(Debug, Args)]
+#[command(after_help = DIFF)]
+pub(crate) struct DiffArgs {
+    /// What to compare: pids, files, FILE@TIME
+    #[arg(value_name = "SIDE", num_args = 2.., required = true)]
+    pub(crate) sides: Vec<String>,
+    /// Which differences make it fail [default: finding and goroutines]
+    #[arg(long, value_enum, value_name = "SIGN", value_delimiter = ',')]
+    fail_on: Vec<Sign>,
+    /// Goroutines, channels and the like count from so many more on
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    least: u64,
+    /// and if they are so many times as many
+    #[arg(long, value_name = "X", default_value_t = 2.0)]
+    factor: f64,
+    /// Shares (of blocked goroutines, of full buffers) count from so many percent points more on
+    #[arg(long, value_name = "PERCENT", default_value_t = 20.0)]
+    share: f64,
+    /// The file with the age keys for files that are encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// A sign that something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sign {
+    /// Goroutines are stuck that were not, or many more of them
+    Finding,
+    /// Many more goroutines of a kind
+    Goroutines,
+    /// Many more channels of a kind, or values or goroutines in them
+    Channels,
+    /// A larger share of the goroutines is blocked
+    Blocked,
+    /// Stacks are of more different depths
+    Depth,
+    /// Buffers are fuller
+    Fill,
+    /// More goroutines are created a second
+    Rate,
+    /// Nothing fails
+    Never,
+}
+
+impl DiffArgs {
+    pub(crate) const fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            least: self.least,
+            factor: self.factor,
+            share: self.share / 100.0,
+        }
+    }
+
+    pub(crate) fn fails_on(&self, signal: Signal) -> bool {
+        let sign = match signal {
+            Signal::Finding => Sign::Finding,
+            Signal::Goroutines => Sign::Goroutines,
+            Signal::Channels => Sign::Channels,
+            Signal::Blocked => Sign::Blocked,
+            Signal::Depth => Sign::Depth,
+            Signal::Fill => Sign::Fill,
+            Signal::Rate => Sign::Rate,
+        };
+        match &*self.fail_on {
+            [] => [Sign::Finding, Sign::Goroutines].contains(&sign),
+            chosen => chosen.contains(&sign),
+        }
+    }
+}
+
 /// How much is traced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Level {
@@ -727,6 +812,13 @@ mod tests {
             ("gotrace leaks --exec", false),
             ("gotrace why 17 --pid 1 --format mermaid", true),
             ("gotrace why --pid 1", false),
+            ("gotrace diff a b", true),
+            (
+                "gotrace diff 1 2 a@-5s --fail-on finding,rate --least 5",
+                true,
+            ),
+            ("gotrace diff a", false),
+            ("gotrace diff a b --fail-on hue", false),
         ] {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert_eq!(parsed.is_ok(), ok, "{line}: {:?}", parsed.err());

@@ -55,7 +55,11 @@ impl Look {
         })
     }
 
-    fn of(source: &mut Source) -> Result<Look, Failure> {
+    /// Makes as many passes as it takes, or gives what a recording says.
+    ///
+    /// # Errors
+    /// The process cannot be read, or the recording does not know.
+    pub(super) fn of(source: &mut Source) -> Result<Look, Failure> {
         if let Some(story) = source.story() {
             return Look::told(story);
         }

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod diff;
 mod exec;
 mod findings;
 mod oneshot;
@@ -55,5 +56,6 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
             None => findings::leaks(&args),
         },
         Command::Why(args) => why::why(&args),
+        Command::Diff(args) => diff::diff(&args),
     }
 }

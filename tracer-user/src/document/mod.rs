@@ -3,6 +3,7 @@
 //! RFC 3339. docs/json.md describes every field.
 
 pub(crate) mod channels;
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod findings;
 pub(crate) mod flow;

@@ -1,6 +1,7 @@
 //! Output for people: aligned, grouped, coloured on a terminal only.
 
 pub(crate) mod channels;
+pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod findings;
 mod flow;

@@ -144,6 +144,7 @@ pub(crate) struct Story {
     counted: Counted,
     /// What the counts are of is told from here on.
     base: Tick,
+    began: Ktime,
     /// The last read of memory, as long as nothing happened since; of a replay alone.
     untouched: Option<Arc<Snapshot>>,
     /// Of a replay alone.
@@ -171,6 +172,7 @@ impl Story {
             last_descriptors: Vec::new(),
             counted: Counted::default(),
             base: Tick::default(),
+            began: Ktime(0),
             untouched: None,
             marked: None,
             replayed: false,
@@ -196,6 +198,7 @@ impl Story {
         }
         story.last_memory = keyframe.memory_read;
         story.detector = keyframe.detector.detector();
+        story.began = keyframe.at;
         let tick = Tick::of(keyframe);
         if !is_beginning || window.is_none() {
             story.findings = Finder::resume(&keyframe.findings);
@@ -595,6 +598,13 @@ impl Story {
         let symbols = &*self.telling.symbols;
         let world = Some(&self.world);
         detector.pass_with_why(&marked.snapshot, world, symbols, goid)
+    }
+
+    /// Goroutines created a second since the story began, if events tell.
+    pub(crate) fn created_per_second(&self) -> Option<f64> {
+        let totals = self.world.totals();
+        let since = seconds(self.world.now().since(self.began));
+        (totals.events > 0 && since > 0.0).then(|| totals.created as f64 / since)
     }
 
     /// What that read found.
