@@ -291,7 +291,7 @@ fn half_a_million_operations_a_second_are_read_without_loss() {
 fn what_a_reader_that_stands_still_loses_is_counted_exactly() {
     require_root();
     let mut target = Target::start("load", &["-n", "1"]);
-    let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full", "--ring", "1"]);
+    let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full", "--event-ring", "1"]);
     target.ask("START");
     gotrace.until("summary", |summary| number(&summary["totals"]["sends"]) > 0);
 

@@ -76,7 +76,8 @@ fn exact_to_the_last_event_while_stacks_move_and_the_collector_runs() {
             .unwrap_or_else(|error| panic!("{OPERATIONS}={text}: {error}"))
     });
     let mut target = Target::start("ledger", &[]);
-    let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full", "--ring", "64"]);
+    let (mut gotrace, _) =
+        Gotrace::attach(target.pid(), &["--level", "full", "--event-ring", "64"]);
     let mut truth = Value::Null;
     let begun = |truth: &Value| -> u64 {
         ["sends", "receives", "closes", "selects"]

@@ -319,3 +319,124 @@ fn an_encrypted_recording_needs_its_key() {
     assert_eq!(finished.stdout, live.stdout);
     target.end_unharmed();
 }
+
+/// The files in the directory of a ring.
+fn kept(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("it is a directory");
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("it is readable").path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_last_seconds_before_a_deadlock_are_kept() {
+    require_root();
+    let place = Place::new();
+    let directory = place.path("incidents");
+    let target = Target::start("late", &["-well-for", "3s"]);
+    let arguments = ["--level", "full", "--ring", "60s", "--after", "500ms"];
+    let mut gotrace = record(&target, &directory, &arguments);
+    let finding = gotrace.until("finding", |line| line["finding"]["verdict"] == "proven");
+    let said = gotrace.until("warning", |_| true);
+    let file = eventually("the file is written", || kept(&directory).pop());
+    assert!(
+        said["message"].to_string().contains(text(&file)),
+        "{said:#}"
+    );
+    assert!(
+        text(&file).ends_with("-finding.gotrace"),
+        "{}",
+        file.display()
+    );
+    eventually("it is whole", || {
+        (replay(&file, &[]).code == Some(1)).then_some(())
+    });
+
+    // What came before: who took which key, in order, up to the two takes that never ended.
+    let stuck = finding["finding"]["goroutines"].as_array().expect("a list");
+    assert_eq!(stuck.len(), 2, "{finding:#}");
+    let list = replay(&file, &["--events"]);
+    let events: Vec<serde_json::Value> = list
+        .stdout
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .collect();
+    for goid in stuck {
+        let takes: Vec<&serde_json::Value> = events
+            .iter()
+            .filter(|event| event["event"] == "receive" && event["goid"] == *goid)
+            .collect();
+        assert!(takes.len() > 10, "{goid}: {}", takes.len());
+        let [.., held, wanted] = &takes[..] else {
+            panic!("{takes:?}");
+        };
+        assert_ne!(
+            held["channel"], wanted["channel"],
+            "it has one key and wants the other"
+        );
+    }
+    let deadlocks = Gotrace::run(&["deadlocks", "--from", text(&file), "--format", "dot"]);
+    assert_eq!(deadlocks.code, Some(1), "{deadlocks:#?}");
+    for goid in stuck {
+        assert!(
+            deadlocks.text().contains(&goid.to_string()),
+            "{}",
+            deadlocks.text()
+        );
+    }
+    gotrace.interrupt();
+    target.end_unharmed();
+}
+
+#[test]
+fn the_last_seconds_are_kept_when_somebody_asks_or_there_are_too_many() {
+    require_root();
+    let place = Place::new();
+    let directory = place.path("incidents");
+    let mut target = Target::start("ledger", &[]);
+    let pid = target.pid_argument();
+    let mut gotrace = Gotrace::start(&[
+        "run",
+        "--pid",
+        &pid,
+        "--format",
+        "json",
+        "--listen",
+        "off",
+        "--interval",
+        "200ms",
+        "--ring",
+        "60s",
+        "--ring-to",
+        text(&directory),
+        "--after",
+        "200ms",
+        "--on-goroutines",
+        "5",
+    ]);
+    gotrace.until("summary", |summary| summary["goroutines"]["total"] == 1);
+    gotrace.signal(Signal::USR1);
+    gotrace.until("warning", |line| {
+        line["message"].to_string().contains("-asked.gotrace")
+    });
+    let asked = eventually("the file is written", || kept(&directory).pop());
+    target.ask("PARK");
+    gotrace.until("warning", |line| {
+        line["message"].to_string().contains("-goroutines.gotrace")
+    });
+    gotrace.interrupt();
+    let files = kept(&directory);
+    assert_eq!(files.len(), 2, "{files:?}");
+    for file in &files {
+        let report = replay(file, &[]).report();
+        let total = report["goroutines"].as_array().expect("a list");
+        let users = total
+            .iter()
+            .filter(|goroutine| goroutine["system"] == false)
+            .count();
+        assert_eq!(users >= 5, *file != asked, "{}: {report:#}", file.display());
+    }
+    target.end_unharmed();
+}

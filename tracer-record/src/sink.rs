@@ -33,6 +33,14 @@ pub trait Sink: Send {
 
     /// Bytes that are kept by now.
     fn bytes(&self) -> u64;
+
+    /// Writes what is kept in memory into a file, which must not exist. Returns how many bytes that were.
+    ///
+    /// # Errors
+    /// The file cannot be made or written, or what is kept is in a file already.
+    fn write_to(&self, _: &Path) -> io::Result<u64> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A file that blocks are appended to.
@@ -78,6 +86,10 @@ impl Sink for Box<dyn Sink> {
 
     fn bytes(&self) -> u64 {
         (**self).bytes()
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<u64> {
+        (**self).write_to(path)
     }
 }
 
@@ -237,19 +249,6 @@ impl Ring {
             newest: Ktime(0),
         }
     }
-
-    /// Writes what it holds into a file, which must not exist. Returns how many bytes that were.
-    ///
-    /// # Errors
-    /// The file cannot be made or written.
-    pub fn write_to(&self, path: &Path) -> io::Result<u64> {
-        let mut output = Output::create(path)?;
-        for block in self.segments.iter().flat_map(|segment| &segment.blocks) {
-            output.append(block)?;
-        }
-        output.file.sync_all()?;
-        Ok(output.bytes)
-    }
 }
 
 impl Sink for Ring {
@@ -281,6 +280,15 @@ impl Sink for Ring {
 
     fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    fn write_to(&self, path: &Path) -> io::Result<u64> {
+        let mut output = Output::create(path)?;
+        for block in self.segments.iter().flat_map(|segment| &segment.blocks) {
+            output.append(block)?;
+        }
+        output.file.sync_all()?;
+        Ok(output.bytes)
     }
 }
 

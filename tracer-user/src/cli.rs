@@ -13,7 +13,9 @@ use tracer_model::query::{Criterion, Filter};
 
 use crate::document::events::Chosen;
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
+use crate::record::Last;
 use crate::record::replay::{When, when};
+use crate::record::trigger::Conditions;
 
 /// A continuous, non-stop tracer for Go programs.
 ///
@@ -143,11 +145,13 @@ pub(crate) struct RunArgs {
     /// Let the API show the values themselves to whoever can reach it: they can be secrets
     #[arg(long, requires = "values")]
     pub(crate) expose_values: bool,
-    /// Size of the event ring in MiB, a power of two [default: 4 at `wake` and `park`, else 8]
+    #[command(flatten)]
+    pub(crate) last: LastArgs,
+    /// Size of the kernel's ring of events in MiB, a power of two [default: 4 at `wake` and `park`, else 8]
     #[arg(long, value_name = "MIB", value_parser = ring_mib)]
-    pub(crate) ring: Option<u32>,
+    pub(crate) event_ring: Option<u32>,
     /// For tests alone: a ring of so few KiB that records are lost
-    #[arg(long, hide = true, value_name = "KIB", conflicts_with = "ring", value_parser = ring_kib)]
+    #[arg(long, hide = true, value_name = "KIB", conflicts_with = "event_ring", value_parser = ring_kib)]
     pub(crate) ring_kib: Option<u32>,
     /// For `cargo xtask bench` alone: what a tracer would cost that probes a function's first
     /// instruction and wakes its reader for each record
@@ -179,7 +183,7 @@ impl RunArgs {
         };
         match self.ring_kib {
             Some(kib) => kib << 10,
-            None => self.ring.unwrap_or(usual) << 20,
+            None => self.event_ring.unwrap_or(usual) << 20,
         }
     }
 }
@@ -195,14 +199,14 @@ const RECORD: &str = "A recording grows until it is ended. With --max-size or --
 #[derive(Debug, Args)]
 #[command(after_help = RECORD)]
 pub(crate) struct RecordArgs {
-    /// The file to write (or the directory, with a limit); it must not exist
+    /// The file to write (or the directory, with a limit or --ring); it must not exist
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
     /// Keep no more than this, e.g. 500M or 10G: the oldest part is deleted
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "ring")]
     pub(crate) max_size: Option<u64>,
     /// Keep nothing that is older than this, e.g. 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "ring")]
     pub(crate) max_age: Option<Duration>,
     /// Encrypt for the age recipients (age1…) in this file, one a line
     #[arg(long, value_name = "FILE")]
@@ -263,6 +267,49 @@ impl EventsOf {
             goroutines: self.goroutines.iter().copied().map(Goid).collect(),
             channels: self.channels.clone(),
         }
+    }
+}
+
+/// The last seconds alone.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct LastArgs {
+    /// Keep the last seconds in memory, e.g. 60s, and write them into a file of their own when a deadlock
+    /// or leak is proven, on SIGUSR1, or when one of --on-… says so
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    ring: Option<Duration>,
+    /// The directory for these files (of `record` that is --output)
+    #[arg(long, value_name = "DIR", requires = "ring")]
+    pub(crate) ring_to: Option<PathBuf>,
+    /// How much of what comes after the reason is in the file as well [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "ring")]
+    after: Option<Duration>,
+    /// Write them when there are so many goroutines
+    #[arg(long, value_name = "N", requires = "ring")]
+    on_goroutines: Option<usize>,
+    /// Write them when there are so many goroutines more a second
+    #[arg(long, value_name = "N", requires = "ring")]
+    on_growth: Option<f64>,
+    /// Write them when a channel stays full for so long
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "ring")]
+    on_full: Option<Duration>,
+}
+
+/// How much of what comes after a reason is kept if nobody says.
+const AFTER: Duration = Duration::from_secs(10);
+
+impl LastArgs {
+    /// What is asked for, if the last seconds alone are to be kept.
+    pub(crate) fn last(&self) -> Option<Last> {
+        Some(Last {
+            window: self.ring?,
+            after: self.after.unwrap_or(AFTER),
+            conditions: Conditions {
+                goroutines: self.on_goroutines,
+                growth: self.on_growth,
+                full: self.on_full,
+            },
+        })
     }
 }
 
@@ -748,7 +795,17 @@ mod tests {
             ("gotrace run -- ./svc --flag", true),
             ("gotrace run --pid 1 --name x", false),
             ("gotrace run --pid 1 -- ./svc", false),
-            ("gotrace run --pid 1 --ring 3", false),
+            ("gotrace run --pid 1 --event-ring 3", false),
+            (
+                "gotrace run --pid 1 --ring 60s --ring-to d --after 5s",
+                true,
+            ),
+            ("gotrace run --pid 1 --after 5s", false),
+            (
+                "gotrace record --pid 1 -o d --ring 60s --on-goroutines 500",
+                true,
+            ),
+            ("gotrace record --pid 1 -o d --ring 60s --max-age 1h", false),
             ("gotrace run --pid 1 --duration 1ms", false),
             ("gotrace run --pid 1 --duration 5s --listen off", true),
             ("gotrace run --pid 1 --listen nowhere", false),

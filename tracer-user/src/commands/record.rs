@@ -7,7 +7,7 @@ use super::Verdict;
 use super::run;
 use crate::cli::{Listen, RecordArgs};
 use crate::failure::Failure;
-use crate::record::Plan;
+use crate::record::{Keep, Plan};
 
 /// Traces as `run` does and keeps what is told.
 pub(super) fn record(args: RecordArgs) -> anyhow::Result<Verdict> {
@@ -20,16 +20,19 @@ pub(super) fn record(args: RecordArgs) -> anyhow::Result<Verdict> {
     });
     let plan = Plan {
         path: args.output,
-        limits: Limits {
-            bytes: args.max_size,
-            age: args
-                .max_age
-                .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+        keep: match args.trace.last.last() {
+            Some(last) => Keep::Last(last),
+            None => Keep::Up(Limits {
+                bytes: args.max_size,
+                age: args
+                    .max_age
+                    .map(|age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)),
+            }),
         },
         recipients: recipients.transpose()?,
     };
     let mut trace = args.trace;
     // It serves nobody unless it is asked to.
     trace.listen = trace.listen.or(Some(Listen::Off));
-    run::trace(trace, Some(plan))
+    run::trace(trace, Some(plan), true)
 }

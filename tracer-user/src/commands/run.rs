@@ -17,7 +17,7 @@ use crate::cli::{Level, Listen, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
-use crate::record::{self, Plan, Progress, Recording};
+use crate::record::{self, Keep, Plan, Progress, Recording};
 use crate::serve;
 use crate::spawn::{self, Held};
 use crate::target::{self, Target};
@@ -41,11 +41,24 @@ const START_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs until the target ends, the duration is over or a signal comes.
 pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
-    trace(args, None)
+    let plan = match (args.last.last(), &args.last.ring_to) {
+        (Some(last), Some(directory)) => Some(Plan {
+            path: directory.clone(),
+            keep: Keep::Last(last),
+            recipients: None,
+        }),
+        (Some(_), None) => {
+            return Err(Failure::new("there is no place for the last seconds")
+                .next("give a directory with --ring-to, or use `gotrace record --ring`")
+                .into());
+        }
+        (None, _) => None,
+    };
+    trace(args, plan, false)
 }
 
 /// The same, recorded if there is a plan for that.
-pub(super) fn trace(args: RunArgs, plan: Option<Plan>) -> anyhow::Result<Verdict> {
+pub(super) fn trace(args: RunArgs, plan: Option<Plan>, quiet: bool) -> anyhow::Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -148,6 +161,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>) -> anyhow::Result<Verdict
         child,
         signals,
         plan,
+        quiet,
     };
     session.follow(&runtime, process, source, governed)
 }
@@ -204,6 +218,7 @@ struct Session {
     signals: Signals,
     /// How it is to be recorded.
     plan: Option<Plan>,
+    quiet: bool,
 }
 
 impl Session {
@@ -254,7 +269,7 @@ impl Session {
                 observer: ask_observer.clone(),
             },
         )?;
-        let mut screen = Screen::new(self.args.format, recording.is_some());
+        let mut screen = Screen::new(self.args.format, self.quiet);
         screen.attached(&self.attached)?;
         let pipeline = thread::Builder::new()
             .name("gotrace-events".to_owned())
@@ -272,7 +287,8 @@ impl Session {
                     observer::observe(process, &options, interval, &to_pipeline, &observer_asked);
                 }
             })?;
-        let progress = recording.as_ref().map(Recording::progress);
+        let quiet = recording.as_ref().filter(|_| self.quiet);
+        let progress = quiet.map(Recording::progress);
         let shown = runtime.block_on(async {
             tokio::select! {
                 shown = self.show(&mut screen, &inputs, outputs, symbols, clock) => shown,
@@ -326,6 +342,7 @@ impl Session {
         };
         tokio::pin!(duration);
         let mut asked = false;
+        let mut asked_to_keep = signal(SignalKind::user_defined1())?;
         let ask = |ended| {
             // A closed channel means that the pipeline is already ending by itself.
             let _ = inputs.send(Input::Stop(ended));
@@ -347,6 +364,10 @@ impl Session {
                     ask(Ended::Duration);
                 }
                 () = self.signals.next() => ask(Ended::Interrupted),
+                Some(()) = asked_to_keep.recv() => {
+                    // A closed channel means that the pipeline is already ending by itself.
+                    let _ = inputs.send(Input::Keep);
+                }
             }
         }
     }

@@ -262,7 +262,7 @@ pub(crate) struct Estimate {
 }
 
 /// The state of affairs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Summary {
     /// At `--level auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,7 +281,7 @@ pub(crate) struct Summary {
 }
 
 /// One channel, with what happened on it since attach.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Channel {
     pub(crate) id: u32,
     pub(crate) address: String,

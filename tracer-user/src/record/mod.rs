@@ -5,7 +5,9 @@
 //! room in the ring: then it is lost and counted as such, in the recording too.
 
 pub(crate) mod replay;
+pub(crate) mod trigger;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,10 +21,12 @@ use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Symbolizer;
 use tracer_record::{Batch, Error, Keyframe, Note, Packed, Recipients, Sink, Writer, sink};
 
+use self::trigger::{Conditions, Reason, Triggers};
 use crate::document::run::Attached;
 use crate::document::{Target, WallClock};
 use crate::failure::Failure;
 use crate::text::thousands;
+use crate::trace::story::Output;
 
 /// Events of one batch at most.
 const BATCH: usize = 1 << 16;
@@ -36,6 +40,10 @@ const SEGMENT_AGE: Duration = Duration::from_secs(60);
 const SEGMENT_EVENTS: u64 = 1 << 20;
 /// but not before there are so many for each goroutine: what is known is written at its beginning.
 const EVENTS_PER_GOROUTINE: u64 = 8;
+/// Where the last seconds alone are kept, a segment is no longer than this share of them.
+const RING_SEGMENTS: u32 = 6;
+/// How files of the last seconds end.
+const SUFFIX: &str = ".gotrace";
 /// Of a recording with a limit, a segment is no larger than this share of it.
 const SHARE: u64 = 8;
 
@@ -51,9 +59,27 @@ pub(crate) enum About {
 
 /// Where a recording goes, and how much of it stays.
 pub(crate) struct Plan {
+    /// A file; a directory if there are limits, or if the last seconds alone are kept.
     pub(crate) path: PathBuf,
-    pub(crate) limits: sink::Limits,
+    pub(crate) keep: Keep,
     pub(crate) recipients: Option<Recipients>,
+}
+
+/// How much of a recording stays.
+pub(crate) enum Keep {
+    /// What the limits admit.
+    Up(sink::Limits),
+    /// The last seconds, in memory; written into a file of their own when there is a reason.
+    Last(Last),
+}
+
+/// The last seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Last {
+    pub(crate) window: Duration,
+    /// How long after the reason they are written.
+    pub(crate) after: Duration,
+    pub(crate) conditions: Conditions,
 }
 
 /// What is given to the thread that writes.
@@ -62,6 +88,8 @@ enum Work {
     Items(Packed),
     Observation(Arc<Snapshot>),
     Note(Note),
+    /// What is kept in memory is to be written into a file.
+    Write(PathBuf),
 }
 
 /// What has been written by now.
@@ -94,6 +122,17 @@ pub(crate) struct Recorder {
     work: SyncSender<Work>,
     progress: Arc<Progress>,
     segment: Segment,
+    ring: Option<Watch>,
+}
+
+/// When the last seconds are written.
+struct Watch {
+    directory: PathBuf,
+    last: Last,
+    triggers: Triggers,
+    clock: WallClock,
+    /// When what is to be written under which name.
+    due: Option<(Instant, PathBuf)>,
 }
 
 /// The segment that is being written.
@@ -103,6 +142,7 @@ struct Segment {
     begun: Instant,
     events: u64,
     most_events: u64,
+    most_age: Duration,
 }
 
 /// The writer's end of a recording.
@@ -124,10 +164,32 @@ pub(crate) fn begin(
 ) -> Result<(Recorder, Recording), Failure> {
     let path = plan.path;
     let failed = |error: &std::io::Error| cannot_write(&path, error);
-    let sink: Box<dyn Sink> = if plan.limits == sink::Limits::default() {
-        Box::new(sink::file(&path).map_err(|error| failed(&error))?)
-    } else {
-        Box::new(sink::directory(&path, plan.limits).map_err(|error| failed(&error))?)
+    let sink: Box<dyn Sink> = match plan.keep {
+        Keep::Up(limits) if limits == sink::Limits::default() => {
+            Box::new(sink::file(&path).map_err(|error| failed(&error))?)
+        }
+        Keep::Up(limits) => {
+            Box::new(sink::directory(&path, limits).map_err(|error| failed(&error))?)
+        }
+        Keep::Last(last) => {
+            make_directory(&path).map_err(|error| failed(&error))?;
+            // What comes after the reason must not push out what came before it.
+            Box::new(sink::Ring::new(nanos(last.window + last.after)))
+        }
+    };
+    let (most_bytes, most_age, ring) = match plan.keep {
+        Keep::Up(limits) => (limits.bytes.map(|bytes| bytes / SHARE), SEGMENT_AGE, None),
+        Keep::Last(last) => {
+            let watch = Watch {
+                directory: path.clone(),
+                last,
+                triggers: Triggers::new(last.conditions),
+                clock,
+                due: None,
+            };
+            let age = (last.window / RING_SEGMENTS).max(Duration::from_secs(1));
+            (None, age.min(SEGMENT_AGE), Some(watch))
+        }
     };
     let writer = Writer::new(
         sink,
@@ -141,7 +203,7 @@ pub(crate) fn begin(
         .name("gotrace-record".to_owned())
         .spawn({
             let progress = Arc::clone(&progress);
-            let most = plan.limits.bytes.map_or(u64::MAX, |bytes| bytes / SHARE);
+            let most = most_bytes.unwrap_or(u64::MAX);
             move || {
                 let written = write(writer, &queue, &*symbols, most, &progress);
                 progress.failed.store(written.is_err(), Ordering::Relaxed);
@@ -163,7 +225,9 @@ pub(crate) fn begin(
             begun: Instant::now(),
             events: 0,
             most_events: SEGMENT_EVENTS,
+            most_age,
         },
+        ring,
     };
     let recording = Recording {
         path,
@@ -203,6 +267,19 @@ pub(crate) fn write_look(
         .map_err(|error| failed(&error))
 }
 
+/// Makes a directory for recordings, if there is none: they are their owner's alone.
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    let made = std::fs::DirBuilder::new().mode(0o700).create(path);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn cannot_write(path: &Path, cause: impl std::fmt::Display) -> Failure {
     Failure::new(format!("cannot write {}", path.display()))
         .because(cause)
@@ -227,6 +304,11 @@ fn write(
             Work::Items(packed) => writer.items(packed, symbols)?,
             Work::Observation(snapshot) => writer.observation(&snapshot, symbols)?,
             Work::Note(note) => writer.note(&note)?,
+            // The trace goes on without it.
+            Work::Write(path) => match writer.sink().write_to(&path) {
+                Ok(bytes) => tracing::info!("{}: {bytes} bytes", path.display()),
+                Err(error) => tracing::error!("cannot write {}: {error}", path.display()),
+            },
         }
         if writer.written() - begins > most_segment_bytes {
             progress.full.store(segment, Ordering::Relaxed);
@@ -296,8 +378,11 @@ impl Recorder {
         if !self.batch.is_empty() && self.begun.elapsed() > PATIENCE {
             self.flush();
         }
+        if let Some(path) = self.take_due(Instant::now()) {
+            self.write(path);
+        }
         self.segment.events >= self.segment.most_events
-            || self.segment.begun.elapsed() > SEGMENT_AGE
+            || self.segment.begun.elapsed() > self.segment.most_age
             || self.progress.full.load(Ordering::Relaxed) == self.segment.number
     }
 
@@ -313,11 +398,61 @@ impl Recorder {
             begun: Instant::now(),
             events: 0,
             most_events: SEGMENT_EVENTS.max(EVENTS_PER_GOROUTINE * goroutines),
+            most_age: self.segment.most_age,
         };
         self.give(Work::Keyframe(Box::new(Keyframe {
             about: self.about.clone(),
             ..keyframe
         })));
+    }
+
+    /// Hears what is said at a time. If that is a reason to write the last seconds, returns what to say
+    /// of it.
+    pub(crate) fn hear(&mut self, output: &Output, at: Ktime) -> Option<String> {
+        let reason = self.ring.as_mut()?.triggers.hear(output, at)?;
+        self.write_last(reason, at)
+    }
+
+    /// Writes the last seconds for a reason, unless they are about to be written anyway. Returns what to
+    /// say of it.
+    pub(crate) fn write_last(&mut self, reason: Reason, at: Ktime) -> Option<String> {
+        let ring = self.ring.as_mut()?;
+        if ring.due.is_some() {
+            return None;
+        }
+        let time = ring.clock.rfc3339(at).replace(':', "-");
+        let path = ring
+            .directory
+            .join(format!("{time}-{}{SUFFIX}", reason.name()));
+        let said = format!(
+            "the last {} s, and {} s from now, go to {} ({})",
+            ring.last.window.as_secs_f64(),
+            ring.last.after.as_secs_f64(),
+            path.display(),
+            reason.name()
+        );
+        ring.due = Some((Instant::now() + ring.last.after, path));
+        Some(said)
+    }
+
+    /// What is to be written by now.
+    fn take_due(&mut self, now: Instant) -> Option<PathBuf> {
+        let due = &mut self.ring.as_mut()?.due;
+        due.take_if(|(when, _)| *when <= now).map(|(_, path)| path)
+    }
+
+    fn write(&mut self, path: PathBuf) {
+        self.flush();
+        self.give(Work::Write(path));
+    }
+
+    /// There is nothing more to come.
+    pub(crate) fn end(&mut self) {
+        self.flush();
+        let due = self.ring.as_mut().and_then(|ring| ring.due.take());
+        if let Some((_, path)) = due {
+            self.write(path);
+        }
     }
 
     /// Whether it can go on.

@@ -44,6 +44,8 @@ pub(crate) enum Input {
     Observation(Observation),
     /// Somebody wants to see everything as it is now.
     View(oneshot::Sender<View>),
+    /// The last seconds are to be kept.
+    Keep,
     /// Come to an end.
     Stop(Ended),
 }
@@ -392,6 +394,7 @@ impl Pipeline {
                     // Whoever asked may have given up.
                     let _ = reply.send(view);
                 }
+                Ok(Input::Keep) => self.story.keep_last(ktime_now()),
                 Ok(Input::Stop(ended)) => return Some(ended),
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => return Some(Ended::Interrupted),

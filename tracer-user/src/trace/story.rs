@@ -20,6 +20,7 @@ use crate::document::moment;
 use crate::document::run::{self, Report, Summary, Totals};
 use crate::document::{WallClock, seconds};
 use crate::record::Recorder;
+use crate::record::trigger::Reason;
 
 /// What is said of a target.
 #[derive(Clone, Debug)]
@@ -145,6 +146,8 @@ pub(crate) struct Story {
     /// What the counts are of is told from here on.
     base: Tick,
     began: Ktime,
+    /// Time of the latest count or read of memory.
+    now: Ktime,
     /// The last read of memory, as long as nothing happened since; of a replay alone.
     untouched: Option<Arc<Snapshot>>,
     /// Of a replay alone.
@@ -173,6 +176,7 @@ impl Story {
             counted: Counted::default(),
             base: Tick::default(),
             began: Ktime(0),
+            now: Ktime(0),
             untouched: None,
             marked: None,
             replayed: false,
@@ -252,6 +256,7 @@ impl Story {
             recorder.observation(&snapshot);
         }
         self.world.observe(&snapshot);
+        self.now = snapshot.finished;
         self.last_memory = Some((snapshot.started, snapshot.finished));
         self.last_errors.clone_from(&snapshot.errors);
         self.last_descriptors.clone_from(&snapshot.descriptors);
@@ -300,6 +305,7 @@ impl Story {
 
     /// Tells what was counted, which makes a summary.
     pub(crate) fn tick(&mut self, tick: Tick) {
+        self.now = tick.at;
         self.note(tick.at, name::TICK, &tick);
         let governor = tick.governor.clone();
         let now = self.count(tick);
@@ -342,7 +348,7 @@ impl Story {
         self.note(tick.at, name::END, &(&tick, &end));
         self.report(tick, end);
         if let Some(recorder) = &mut self.telling.recorder {
-            recorder.flush();
+            recorder.end();
         }
     }
 
@@ -541,7 +547,26 @@ impl Story {
     }
 
     fn say(&mut self, output: Output) {
+        let at = self.now;
+        let reason = match &mut self.telling.recorder {
+            Some(recorder) => recorder.hear(&output, at),
+            None => None,
+        };
         (self.telling.listener)(output);
+        if let Some(said) = reason {
+            self.warn(at, said);
+        }
+    }
+
+    /// Keeps the last seconds, if they are recorded, since somebody asks for it.
+    pub(crate) fn keep_last(&mut self, at: Ktime) {
+        let said = match &mut self.telling.recorder {
+            Some(recorder) => recorder.write_last(Reason::Asked, at),
+            None => None,
+        };
+        if let Some(said) = said {
+            self.warn(at, said);
+        }
     }
 
     fn note(&mut self, at: Ktime, name: &str, body: &impl Serialize) {
