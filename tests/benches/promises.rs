@@ -4,6 +4,7 @@
 //! machine disturbs both alike. The median of the runs counts; the table shows the extremes as well.
 
 mod looks;
+mod record;
 mod service;
 
 use std::fmt::Write as _;
@@ -49,6 +50,9 @@ fn main() {
     if options.runs_section("search") {
         add(looks::search::section(options.runs));
     }
+    if options.runs_section("record") {
+        add(record::section(options.runs));
+    }
     if options.runs_section("looks") {
         looks::measure(options.runs, options.delve.as_deref(), &mut add);
     }
@@ -63,7 +67,7 @@ fn main() {
 struct Options {
     runs: usize,
     write: Option<PathBuf>,
-    /// Only these measurements: `events`, `service`, `search` or `looks`.
+    /// Only these measurements: `events`, `service`, `search`, `record` or `looks`.
     only: Option<String>,
     /// Delve, to compare with.
     delve: Option<PathBuf>,

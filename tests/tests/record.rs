@@ -12,7 +12,7 @@ use integration_tests::{Finished, Gotrace, Target, eventually, require_root};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-/// How often recordings are killed. `cargo xtask test` does it a few times; the variable says how often.
+/// How often recorders are killed: `cargo xtask test --kills N` says it.
 fn kills() -> u32 {
     std::env::var("GOTRACE_KILLS").map_or(10, |kills| kills.parse().expect("a number"))
 }

@@ -1,6 +1,5 @@
 //! The fuzz target of `fuzz/`, replayed on its corpus without a sanitizer.
 
-mod common;
 #[path = "../../fuzz/src/recording.rs"]
 #[allow(unreachable_pub, reason = "it is public in its own crate")]
 mod recording;

@@ -17,6 +17,8 @@ enum Part {
     Service,
     /// The search of a large heap for what can never run again.
     Search,
+    /// What recording costs, and how quickly a recording is told.
+    Record,
     /// Looks at all goroutines, beside what people use today.
     Looks,
 }
@@ -55,13 +57,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .args(["--example", "bare_reads"])
         .run()?;
     let bare_reads = workspace::target().join("release/examples/bare_reads");
+    workspace::cargo(&shell)
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "tracer-record",
+        ])
+        .args(["--example", "big"])
+        .run()?;
+    let big = workspace::target().join("release/examples/big");
     let mut bench = workspace::cargo(&shell)
         .args(["bench", "--locked", "--package", "integration-tests"])
         .args(["--bench", "promises"])
         .args(["--", "--runs", &options.runs.to_string()])
         .env("GOTRACE_BIN", gotrace)
         .env("GOTRACE_FIXTURES", programs)
-        .env("GOTRACE_BARE_READS", bare_reads);
+        .env("GOTRACE_BARE_READS", bare_reads)
+        .env("GOTRACE_BIG", big);
     // The server of promtool's package is a large binary that nobody here built.
     let prometheus = promtool::install().map(|promtool| promtool.with_file_name("prometheus"));
     match prometheus {
@@ -80,6 +94,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Part::Events => "events",
             Part::Service => "service",
             Part::Search => "search",
+            Part::Record => "record",
             Part::Looks => "looks",
         });
     } else if !options.no_write {

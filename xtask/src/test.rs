@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Only tests with this in their name; needs --only.
     #[arg(requires = "only")]
     filter: Option<String>,
+    /// How often a recorder is killed in the middle of its work.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    kills: u32,
 }
 
 /// Runs the stages in order and stops at the first that fails.
@@ -77,6 +80,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
     let mut tests = workspace::cargo(shell)
         .args(["test", "--locked", "--no-fail-fast"])
         .args(["--package", "integration-tests"])
+        .env("GOTRACE_KILLS", options.kills.to_string())
         .env("GOTRACE_BIN", gotrace)
         .env("GOTRACE_FIXTURES", programs)
         .env("GOTRACE_PROMTOOL", promtool)
