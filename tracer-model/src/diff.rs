@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::detect::{Finding, FindingKind, Verdict};
+use crate::detect::{Finding, Verdict};
 use crate::ids::Pc;
 use crate::snapshot::{Channel, Goroutine, Snapshot, State};
 use crate::symbol::{Symbolizer, user_frame};
@@ -163,12 +163,9 @@ impl Profile {
         profile.fill = fills.mean_and_variance().0;
         profile.problems = findings.map(|findings| {
             let mut problems: BTreeMap<Problem, Stuck> = BTreeMap::new();
-            for finding in findings {
+            for finding in findings.iter().filter(|finding| finding.kind.is_of_stuck()) {
                 let problem = Problem {
-                    kind: match finding.kind {
-                        FindingKind::Deadlock => "deadlock",
-                        FindingKind::Leak => "leak",
-                    },
+                    kind: finding.kind.name(),
                     places: finding
                         .chain
                         .iter()

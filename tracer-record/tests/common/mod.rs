@@ -52,6 +52,8 @@ pub(crate) fn snapshot(at: u64) -> Snapshot {
         start: None,
         stack: Some(StackId(0)),
         labels: Vec::new(),
+        stops: None,
+        stack_bytes: Some(8192),
         moving: false,
     };
     Snapshot {
