@@ -13,7 +13,11 @@ mod recording;
 fn main() -> io::Result<()> {
     let whole = recording::file(1);
     write("recording", "whole", &[&[1], &whole[..]].concat())?;
-    write("recording", "cut", &[&[1], &whole[..whole.len() / 2]].concat())?;
+    write(
+        "recording",
+        "cut",
+        &[&[1], &whole[..whole.len() / 2]].concat(),
+    )?;
     write("recording", "blocks", &blocks(&whole)?)?;
     for (name, choices) in [
         ("fixed", Choices::default()),
