@@ -6,6 +6,7 @@
 mod looks;
 mod record;
 mod service;
+mod turnover;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -56,6 +57,9 @@ fn main() {
     if options.runs_section("looks") {
         looks::measure(options.runs, options.delve.as_deref(), &mut add);
     }
+    if options.only.as_deref() == Some("turnover") {
+        add(turnover::section());
+    }
     if let Some(path) = options.write {
         let text = format!("{}{report}", introduction(options.runs));
         fs::write(&path, text)
@@ -67,7 +71,8 @@ fn main() {
 struct Options {
     runs: usize,
     write: Option<PathBuf>,
-    /// Only these measurements: `events`, `service`, `search`, `record` or `looks`.
+    /// Only these measurements: `events`, `service`, `search`, `record`, `looks` or `turnover`, which takes
+    /// ten minutes and is not made unless asked for.
     only: Option<String>,
     /// Delve, to compare with.
     delve: Option<PathBuf>,
@@ -403,10 +408,15 @@ once.
 
 /// The most memory that a process had resident at once, MiB.
 fn high_water(pid: u32) -> f64 {
+    memory(pid, "VmHWM:")
+}
+
+/// A size in a process's status, MiB.
+fn memory(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))
+        .find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB"))
         .expect("the kernel counts it");
     kib.parse::<f64>().expect("a number") / 1024.0
 }

@@ -21,6 +21,8 @@ enum Part {
     Record,
     /// Looks at all goroutines, beside what people use today.
     Looks,
+    /// Ten million goroutines that come and go, in ten minutes; only when it is asked for.
+    Turnover,
 }
 
 /// How the benchmarks run.
@@ -96,6 +98,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Part::Search => "search",
             Part::Record => "record",
             Part::Looks => "looks",
+            Part::Turnover => "turnover",
         });
     } else if !options.no_write {
         bench = bench

@@ -43,6 +43,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("many"),
     amd64("holders"),
     amd64("stuck"),
+    amd64("turnover"),
     amd64("late"),
     amd64("service"),
     amd64("crowd"),
