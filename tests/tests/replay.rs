@@ -200,7 +200,12 @@ fn one_shot_commands_answer_from_a_recording() {
     // What was found last is what is told.
     let arguments = ["leaks", "--from", text(&recorded.path), "--format", "json"];
     let told = Gotrace::run(&arguments).document("gotrace.findings/1");
-    assert_eq!(told["findings"], report["findings"]);
+    let facts = |document: &Value| -> Vec<Value> {
+        let list = document["findings"].as_array().expect("a list").iter();
+        list.map(|it| serde_json::json!([it["id"], it["verdict"], it["goroutines"], it["chain"]]))
+            .collect()
+    };
+    assert_eq!(facts(&told), facts(&report));
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub struct Channels {
 /// What a finding is about, whoever is in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// `deadlock` or `leak`.
+    /// [`crate::detect::FindingKind::name`].
     pub kind: &'static str,
     /// Where its goroutines are stuck.
     pub places: BTreeSet<Place>,
@@ -163,13 +163,16 @@ impl Profile {
         profile.fill = fills.mean_and_variance().0;
         profile.problems = findings.map(|findings| {
             let mut problems: BTreeMap<Problem, Stuck> = BTreeMap::new();
-            for finding in findings.iter().filter(|finding| finding.kind.is_of_stuck()) {
+            for finding in findings {
                 let problem = Problem {
                     kind: finding.kind.name(),
                     places: finding
                         .chain
                         .iter()
-                        .map(|link| spell.at(link.site))
+                        .map(|link| link.site)
+                        .chain([finding.created_at, finding.at])
+                        .flatten()
+                        .map(|pc| spell.at(Some(pc)))
                         .collect(),
                 };
                 let stuck = problems.entry(problem).or_default();

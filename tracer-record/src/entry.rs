@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tracer_model::detect::{Detector, Tracked};
+use tracer_model::detect::Tracked;
 use tracer_model::ids::{Ktime, Pc};
 use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Frame;
@@ -56,27 +56,23 @@ pub struct Keyframe {
     pub findings: Vec<Tracked>,
     /// The last thing that the program noted under each name that it said to keep.
     pub notes: Vec<Note>,
-    /// What the detector remembers.
-    pub detector: Memory,
+    /// What the detectors remember.
+    pub memory: Memory,
 }
 
-/// What a detector remembers. Another version of gotrace may not understand it; then verdicts begin
-/// anew.
+/// What detectors remember. Another version of gotrace may not understand it; then verdicts begin anew.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Memory(Option<ciborium::Value>);
 
 impl Memory {
-    /// That of a detector.
-    pub fn of(detector: &Detector) -> Memory {
-        Memory(ciborium::Value::serialized(detector).ok())
+    /// Of something that remembers.
+    pub fn of(detectors: &impl Serialize) -> Memory {
+        Memory(ciborium::Value::serialized(detectors).ok())
     }
 
-    /// The detector as it was; one that remembers nothing if it is not understood.
-    pub fn detector(&self) -> Detector {
-        let memory = self.0.as_ref();
-        memory
-            .and_then(|memory| memory.deserialized().ok())
-            .unwrap_or_default()
+    /// What it was of; `None` if it is not understood.
+    pub fn recall<T: serde::de::DeserializeOwned>(&self) -> Option<T> {
+        self.0.as_ref()?.deserialized().ok()
     }
 }
 

@@ -62,7 +62,9 @@ impl<S: Sink> Writer<S> {
         self.preamble.segment += 1;
         let mut pcs = keyframe.snapshot.as_ref().map(pcs_of).unwrap_or_default();
         for tracked in &keyframe.findings {
-            pcs.extend(tracked.finding.chain.iter().filter_map(|link| link.site));
+            let finding = &tracked.finding;
+            pcs.extend(finding.chain.iter().filter_map(|link| link.site));
+            pcs.extend(finding.created_at.iter().chain(&finding.at));
         }
         self.symbols(pcs, keyframe.at, symbols)?;
         self.encoded(Kind::Keyframe, (keyframe.at, keyframe.at), keyframe)

@@ -55,14 +55,14 @@ impl Changes {
     }
 }
 
-/// The current findings.
-#[derive(Clone, Debug, Default)]
+/// The current findings. What is remembered of them can be kept with a recording.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct FindingLog {
     current: BTreeMap<FindingId, Entry>,
     past: BTreeMap<FindingId, Tracked>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
     tracked: Tracked,
     told_verdict: Verdict,
@@ -166,24 +166,5 @@ impl Entry {
             .unwrap_or(MAX_PATIENCE);
         let patience = PATIENCE * times.min(MAX_PATIENCE);
         self.missed >= MISSES && at.since(self.tracked.last_seen) >= patience
-    }
-}
-
-/// As if these had been found.
-impl FromIterator<Tracked> for FindingLog {
-    fn from_iter<I: IntoIterator<Item = Tracked>>(found: I) -> FindingLog {
-        let entry = |tracked: Tracked| Entry {
-            told_verdict: tracked.finding.verdict,
-            told_size: tracked.finding.goroutines.len(),
-            missed: 0,
-            tracked,
-        };
-        let found = found.into_iter();
-        FindingLog {
-            current: found
-                .map(|tracked| (tracked.finding.id.clone(), entry(tracked)))
-                .collect(),
-            past: BTreeMap::new(),
-        }
     }
 }

@@ -112,7 +112,7 @@ fn look(name: &str, args: &DiffArgs) -> anyhow::Result<Looked> {
     let name = name.to_owned();
     if let Some(story) = source.story() {
         let searched = story.marked().is_some();
-        let findings = story.searched().map(|tracked| tracked.finding.clone());
+        let findings = story.findings().map(|tracked| tracked.finding.clone());
         return Ok(Looked {
             name,
             snapshot: story.snapshot(),

@@ -74,6 +74,11 @@ struct Watch {
 
 /// Runs the command to its end.
 pub(super) fn leaks(args: &LeaksArgs, command: &[String]) -> anyhow::Result<Verdict> {
+    if args.source.moment.at.is_some() {
+        return Err(Failure::new("a command that is started has no moments")
+            .next("leave --at out, or give a recording with --from")
+            .into());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -76,7 +76,7 @@ impl Look {
     /// What a recording says of its last search of memory.
     fn told(story: &Story) -> Result<Look, Failure> {
         let snapshot = story.marked().cloned().ok_or_else(never_searched)?;
-        let findings = story.searched();
+        let findings = story.findings();
         Ok(Look {
             snapshot,
             findings: findings.map(|tracked| tracked.finding.clone()).collect(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime_now};
+use tracer_model::detect::Trends;
 
 use super::Verdict;
 use super::screen::Screen;
@@ -253,9 +254,9 @@ impl Session {
                 // The receiver is gone only if the screen failed; then the end is near anyway.
                 listener: Box::new(move |output| drop(say.send(output))),
                 recorder,
+                trends: Some(Trends::new(self.args.trend_nanos())),
             },
             probes::parks_are_seen(self.args.level),
-            self.args.trend_nanos(),
         );
         let pipeline = Pipeline::new(
             &self.target,

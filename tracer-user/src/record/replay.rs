@@ -292,6 +292,7 @@ impl Teller<'_> {
             // Whoever listens is there as long as the story.
             listener: Box::new(move |output| drop(said.send(output))),
             recorder: None,
+            trends: None,
         }
     }
 
@@ -458,6 +459,8 @@ impl Teller<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tracer_model::snapshot::Snapshot;
+
     use super::*;
 
     #[test]
@@ -475,6 +478,42 @@ mod tests {
             ("now", None),
         ] {
             assert_eq!(when(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_recording_of_another_architecture_is_told_all_the_same() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("look");
+        for arch in ["amd64", "arm64", "riscv64"] {
+            let target = Target {
+                pid: 7,
+                exe: "/made/up".into(),
+                replaced: false,
+                build_id: String::new(),
+                go_version: "go1.27.3".to_owned(),
+                arch: arch.to_owned(),
+                main: None,
+                stripped: false,
+                pie: false,
+                layout: String::new(),
+                layout_assumed: false,
+            };
+            let snapshot = Snapshot {
+                started: Ktime(5),
+                finished: Ktime(9),
+                ..Snapshot::default()
+            };
+            let clock = WallClock::new(Ktime(3));
+            let symbols = tracer_record::Dictionary::default();
+            super::super::write_look(&path, target, clock, &snapshot, &symbols)
+                .expect("it is written");
+            let mut replay = Replay::open(&path, None).expect("it is one");
+            assert_eq!(replay.target().arch, arch);
+            assert_eq!(replay.span(), (Ktime(5), Ktime(9)));
+            let story = replay.story_at(Ktime(9), |_| true, &mut |_| Ok(()));
+            assert_eq!(story.expect("it is told").snapshot(), snapshot);
+            std::fs::remove_file(&path).expect("it is ours");
         }
     }
 }

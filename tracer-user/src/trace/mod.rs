@@ -15,7 +15,6 @@ pub(crate) mod calibrate;
 mod cpu_clock;
 pub(crate) mod decode;
 mod estimate;
-mod finder;
 pub(crate) mod governed;
 mod governor;
 pub(crate) mod kernel;

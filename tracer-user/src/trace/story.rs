@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tracer_model::detect::{Changes, Detector, Tracked, Waiting, Why};
+use tracer_model::detect::{
+    Changes, Detector, Finding, FindingLog, Tracked, Trends, Waiting, Why, panics,
+};
 use tracer_model::event::Event;
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::{Descriptor, Snapshot};
@@ -12,7 +14,6 @@ use tracer_model::symbol::Symbolizer;
 use tracer_model::world::World;
 use tracer_record::{Item, Keyframe, Memory, Note};
 
-use super::finder::Finder;
 use super::picture::{self, Counted, Shown};
 use crate::document::findings::Entry;
 use crate::document::flow::Flow;
@@ -87,7 +88,8 @@ struct Change {
 /// The names of notes in a recording.
 mod name {
     pub(super) const TICK: &str = "tick";
-    pub(super) const TREND_WINDOW: &str = "trend window";
+    pub(super) const TRENDS: &str = "trends";
+    pub(super) const PANICS: &str = "panics";
     pub(super) const GOVERNOR: &str = "governor";
     pub(super) const WARNING: &str = "warning";
     pub(super) const END: &str = "end";
@@ -119,6 +121,21 @@ pub(crate) struct Telling {
     pub(crate) listener: Box<dyn FnMut(Output) + Send>,
     /// Keeps what is told.
     pub(crate) recorder: Option<Recorder>,
+    /// Finds what takes many looks to find; `None` in a replay, which is told what was found.
+    pub(crate) trends: Option<Trends>,
+}
+
+/// What detectors remember from one look to the next.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Detectors {
+    detector: Detector,
+    findings: FindingLog,
+    /// What the looks of a trend find comes and goes by its own time.
+    trending: FindingLog,
+    /// Likewise what events alone tell.
+    told: FindingLog,
+    /// What events alone told last.
+    panics: Vec<Finding>,
 }
 
 /// The last read of memory that looked for what is reachable.
@@ -135,9 +152,7 @@ pub(crate) struct Story {
     telling: Telling,
     world: World,
     parks_seen: bool,
-    detector: Detector,
-    findings: Finder,
-    trend_window: u64,
+    detectors: Detectors,
     last_memory: picture::LastRead,
     last_errors: Vec<String>,
     last_descriptors: Vec<Descriptor>,
@@ -157,8 +172,7 @@ pub(crate) struct Story {
 
 impl Story {
     /// A story that begins with nothing known. `parks_seen`: whether goroutines park with an event.
-    /// Trends are over a window of so many nanoseconds.
-    pub(crate) fn new(telling: Telling, parks_seen: bool, trend_window: u64) -> Story {
+    pub(crate) fn new(telling: Telling, parks_seen: bool) -> Story {
         Story {
             telling,
             world: if parks_seen {
@@ -167,9 +181,7 @@ impl Story {
                 World::new().without_parks()
             },
             parks_seen,
-            detector: Detector::new(),
-            findings: Finder::new(trend_window),
-            trend_window,
+            detectors: Detectors::default(),
             last_memory: None,
             last_errors: Vec::new(),
             last_descriptors: Vec::new(),
@@ -186,11 +198,7 @@ impl Story {
     /// A story that goes on from what was known at a moment. Counts begin there too, unless it is the
     /// beginning.
     pub(crate) fn resume(telling: Telling, keyframe: &Keyframe, is_beginning: bool) -> Story {
-        let window = keyframe.notes.iter();
-        let window = window
-            .filter(|note| note.name == name::TREND_WINDOW)
-            .find_map(|note| note.body.as_u64());
-        let mut story = Story::new(telling, keyframe.parks_seen, window.unwrap_or_default());
+        let mut story = Story::new(telling, keyframe.parks_seen);
         story.replayed = true;
         if let Some(snapshot) = &keyframe.snapshot {
             story.world.observe(snapshot);
@@ -201,12 +209,9 @@ impl Story {
             story.world.retrace(at, keyframe.parks_seen);
         }
         story.last_memory = keyframe.memory_read;
-        story.detector = keyframe.detector.detector();
+        story.detectors = keyframe.memory.recall().unwrap_or_default();
         story.began = keyframe.at;
         let tick = Tick::of(keyframe);
-        if !is_beginning || window.is_none() {
-            story.findings = Finder::resume(&keyframe.findings);
-        }
         if !is_beginning {
             story.base = tick.clone();
         }
@@ -252,6 +257,7 @@ impl Story {
     /// Tells what a read of memory saw.
     pub(crate) fn observed(&mut self, snapshot: Box<Snapshot>) {
         let snapshot: Arc<Snapshot> = Arc::from(snapshot);
+        self.look_for_panics(snapshot.finished);
         if let Some(recorder) = &mut self.telling.recorder {
             recorder.observation(&snapshot);
         }
@@ -264,28 +270,56 @@ impl Story {
             self.untouched = Some(Arc::clone(&snapshot));
         }
         let at = snapshot.finished;
-        let changes = self.findings.heard(&self.world, at);
+        let changes = self
+            .detectors
+            .told
+            .update(self.detectors.panics.clone(), at);
         self.news(changes);
-        let symbols = &*self.telling.symbols;
-        let changes = self.findings.looked(&snapshot, &self.world, symbols);
-        self.news(changes);
-        if snapshot.reachability.is_none() {
-            return;
+        if snapshot.reachability.is_some() {
+            self.pass(&snapshot);
         }
         let (symbols, world) = (&*self.telling.symbols, Some(&self.world));
+        let trends = self.telling.trends.as_mut();
+        if let Some(found) = trends.and_then(|trends| trends.look(&snapshot, world, symbols)) {
+            self.note(at, name::TRENDS, &found);
+            self.trended(found, at);
+        }
+    }
+
+    /// Asks the detector.
+    fn pass(&mut self, snapshot: &Arc<Snapshot>) {
+        let (symbols, world) = (&*self.telling.symbols, Some(&self.world));
+        let detector = &mut self.detectors.detector;
         let found = if self.replayed {
-            let before = self.detector.clone();
-            let (found, waits) = self.detector.pass_with_waits(&snapshot, world, symbols);
+            let before = detector.clone();
+            let (found, waits) = detector.pass_with_waits(snapshot, world, symbols);
             self.marked = Some(Marked {
-                snapshot: Arc::clone(&snapshot),
+                snapshot: Arc::clone(snapshot),
                 waits,
                 before,
             });
             found
         } else {
-            self.detector.pass(&snapshot, world, symbols)
+            detector.pass(snapshot, world, symbols)
         };
-        let changes = self.findings.searched(found, at);
+        let changes = self.detectors.findings.update(found, snapshot.finished);
+        self.news(changes);
+    }
+
+    /// Looks for what events alone tell. A replay is told.
+    fn look_for_panics(&mut self, at: Ktime) {
+        if self.replayed {
+            return;
+        }
+        let found = panics(&self.world);
+        if found != self.detectors.panics {
+            self.note(at, name::PANICS, &found);
+            self.detectors.panics = found;
+        }
+    }
+
+    fn trended(&mut self, found: Vec<Finding>, at: Ktime) {
+        let changes = self.detectors.trending.update(found, at);
         self.news(changes);
     }
 
@@ -345,6 +379,7 @@ impl Story {
 
     /// Tells the end, which makes the report.
     pub(crate) fn end(&mut self, tick: Tick, end: End) {
+        self.look_for_panics(tick.at);
         self.note(tick.at, name::END, &(&tick, &end));
         self.report(tick, end);
         if let Some(recorder) = &mut self.telling.recorder {
@@ -354,7 +389,10 @@ impl Story {
 
     /// Makes the report.
     pub(crate) fn report(&mut self, tick: Tick, end: End) {
-        let changes = self.findings.heard(&self.world, tick.at);
+        let changes = self
+            .detectors
+            .told
+            .update(self.detectors.panics.clone(), tick.at);
         self.news(changes);
         let governor = tick.governor.clone();
         let counted = self.count(tick);
@@ -391,6 +429,16 @@ impl Story {
                 let tick: Tick = serde_json::from_value(body).ok()?;
                 self.tick(tick.clone());
                 return Some(tick);
+            }
+            name::TRENDS => {
+                if let Ok(found) = serde_json::from_value(body) {
+                    self.trended(found, at);
+                }
+            }
+            name::PANICS => {
+                if let Ok(found) = serde_json::from_value(body) {
+                    self.detectors.panics = found;
+                }
             }
             name::GOVERNOR => {
                 if let Ok(change) = serde_json::from_value(body) {
@@ -464,20 +512,13 @@ impl Story {
                 .filter_map(|goroutine| goroutine.unknown_since())
                 .max(),
             memory_read: self.last_memory,
-            findings: self.findings.iter().cloned().collect(),
-            notes: vec![
-                Note {
-                    at: tick.at,
-                    name: name::TICK.to_owned(),
-                    body: serde_json::to_value(&tick).unwrap_or_default(),
-                },
-                Note {
-                    at: tick.at,
-                    name: name::TREND_WINDOW.to_owned(),
-                    body: self.trend_window.into(),
-                },
-            ],
-            detector: Memory::of(&self.detector),
+            findings: self.findings().cloned().collect(),
+            notes: vec![Note {
+                at: tick.at,
+                name: name::TICK.to_owned(),
+                body: serde_json::to_value(&tick).unwrap_or_default(),
+            }],
+            memory: Memory::of(&self.detectors),
             ..Keyframe::default()
         }
     }
@@ -520,10 +561,19 @@ impl Story {
     }
 
     fn current_findings(&self) -> Vec<Entry> {
-        self.findings
-            .iter()
-            .map(|tracked| self.entry(tracked))
-            .collect()
+        self.findings().map(|tracked| self.entry(tracked)).collect()
+    }
+
+    /// What was found and stands.
+    pub(crate) fn findings(&self) -> impl Iterator<Item = &Tracked> {
+        let Detectors {
+            findings,
+            told,
+            trending,
+            ..
+        } = &self.detectors;
+        let logs = [findings, told, trending];
+        logs.into_iter().flat_map(FindingLog::iter)
     }
 
     /// The counts, of what happened since the story began.
@@ -630,10 +680,5 @@ impl Story {
         let totals = self.world.totals();
         let since = seconds(self.world.now().since(self.began));
         (totals.events > 0 && since > 0.0).then(|| totals.created as f64 / since)
-    }
-
-    /// What that read found.
-    pub(crate) fn searched(&self) -> impl Iterator<Item = &Tracked> {
-        self.findings.of_search()
     }
 }
