@@ -46,29 +46,25 @@ func main() {
 	be()
 }
 
-// deadlock locks two locks in both orders and waits for who did.
+// deadlock lets two goroutines wait for each other, and waits for both.
 func deadlock() {
-	var first, second sync.Mutex
-	var both, done sync.WaitGroup
-	both.Add(2)
+	first, second := make(chan int), make(chan int)
+	var done sync.WaitGroup
 	done.Add(2)
-	take := func(one, other *sync.Mutex) {
-		one.Lock()
-		both.Done()
-		both.Wait()
-		other.Lock()
+	await := func(other, own chan int) {
+		own <- <-other
 		done.Done()
 	}
-	go take(&first, &second)
-	go take(&second, &first)
-	go ready("sync.(*Mutex).Lock(", 2)
+	go await(first, second)
+	go await(second, first)
+	go ready()
 	done.Wait()
 }
 
-// ready says so once so many goroutines wait in this function.
-func ready(call string, number int) {
+// ready says so once both wait.
+func ready() {
 	watcher := program.NewWatcher(1 << 16)
-	for watcher.Waiting("sync.Mutex.Lock", call) != number {
+	for watcher.Waiting("chan receive", "main.deadlock.func1(") != 2 {
 		time.Sleep(time.Millisecond)
 	}
 	program.Ready(nil)
