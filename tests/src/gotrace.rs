@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -143,7 +143,18 @@ impl Gotrace {
     /// Takes lines of JSON until one has the given type and fulfils the condition.
     #[track_caller]
     pub fn until(&mut self, kind: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        self.until_within(PATIENCE, kind, condition)
+    }
+
+    /// The same for what takes longer than moments even on a machine with nothing else to do.
+    #[track_caller]
+    pub fn until_within(
+        &mut self,
+        patience: Duration,
+        kind: &str,
+        condition: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let deadline = Instant::now() + patience;
         loop {
             let Some(line) = self.stdout.next(deadline) else {
                 let stderr = self.stderr.rest(deadline).join("\n");

@@ -152,11 +152,14 @@ fn phase(
     time: Duration,
 ) -> Result<(Phase, String)> {
     let pid = running.pid().to_string();
+    // Five windows, which a trend of a new program takes, are a third of the phase.
+    let window = format!("{}s", (time.as_secs() / 15).max(1));
     let mut tracer: Child = Command::new(gotrace)
         .args([
             "run", "--level", "park", "--format", "json", "--listen", "off",
         ])
         .args(["--duration", &format!("{}s", time.as_secs()), "--pid", &pid])
+        .args(["--trend-window", &window])
         .stdout(File::create(log)?)
         .spawn()?;
     let mut phase = Phase {
