@@ -177,10 +177,10 @@ fn the_oldest_is_deleted_and_the_rest_is_understood() {
     require_root();
     let place = Place::new();
     let path = place.path("limited");
-    let most = 1 << 20;
+    let most = 128 << 10;
     let mut target = Target::start("load", &["-mode", "pingpong", "-n", "8"]);
     target.ask("START");
-    let gotrace = record(&target, &path, &["--level", "full", "--max-size", "1M"]);
+    let gotrace = record(&target, &path, &["--level", "full", "--max-size", "128K"]);
     let files = || {
         let entries = fs::read_dir(&path).expect("it is a directory");
         let files = entries.map(|entry| entry.expect("it is readable"));

@@ -236,9 +236,9 @@ fn size(text: &str) -> Result<u64, String> {
     let bytes = bytes.and_then(|number| number.checked_mul(1u64.checked_shl(shift)?));
     match bytes {
         Some(bytes) if bytes >= LEAST_BYTES => Ok(bytes),
-        _ => Err("expected a size of at least 1M, such as 500M or 10G".to_owned()),
+        _ => Err("expected a size of at least 64K, such as 500M or 10G".to_owned()),
     }
 }
 
 /// A recording with less room than this is none.
-const LEAST_BYTES: u64 = 1 << 20;
+const LEAST_BYTES: u64 = 64 << 10;
