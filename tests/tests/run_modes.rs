@@ -53,7 +53,7 @@ fn levels_place_their_probes() {
     require_root();
     let mut target = Target::start("counts", &[]);
     let mut before: Vec<Value> = Vec::new();
-    for level in ["observe", "wake", "park", "full"] {
+    for level in ["observe", "wake", "park", "full", "syscalls"] {
         let (gotrace, attached) = Gotrace::attach(target.pid(), &["--level", level]);
         assert_eq!(attached["level"], level);
         let hooks: Vec<Value> = attached["probes"]
@@ -75,7 +75,7 @@ fn levels_place_their_probes() {
         assert_no_probe(target.pid());
         before = hooks;
     }
-    assert_eq!(before.len(), 12, "{before:?}");
+    assert_eq!(before.len(), 16, "{before:?}");
     target.ask("GO");
     target.end_unharmed();
 }
@@ -159,7 +159,7 @@ fn a_command_is_traced_from_its_beginning_to_its_end() {
 #[test]
 fn the_targets_end_ends_the_trace() {
     require_root();
-    for level in ["observe", "wake", "park", "full"] {
+    for level in ["observe", "wake", "park", "full", "syscalls"] {
         let mut target = Target::start("hello", &[]);
         let (mut gotrace, _) = Gotrace::attach(target.pid(), &["--level", level]);
         gotrace.until("summary", |_| true);
