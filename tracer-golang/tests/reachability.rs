@@ -162,6 +162,7 @@ fn what_may_be_used_is_not_unused() {
         "by-deferred",
         "by-lock",
         "by-finalizer",
+        "by-queued-finalizer",
     ] {
         assert_eq!(unused(case), [], "{case}");
     }

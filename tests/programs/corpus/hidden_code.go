@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ func init() {
 	add("global idle", "by-argument", byArgument)
 	add("global idle", "by-lock", byLock)
 	add("global idle", "by-group", byGroup)
+	add("holder", "by-queued-finalizer", byQueuedFinalizer)
 }
 
 var one31 = make(chan int)
@@ -220,4 +222,30 @@ func byGroup() func() {
 	}
 	healthy("waits for them", func() { group41.Wait() })
 	return nil
+}
+
+//go:noinline
+func byQueuedFinalizer() func() {
+	// One finalizer does not return, so that others wait behind it: their objects are gone.
+	first, goOn, late := make(chan bool), make(chan bool), make(chan int)
+	finalize(func() { first <- true; <-goOn })
+	for done := false; !done; {
+		runtime.GC()
+		select {
+		case <-first:
+			done = true
+		default:
+			runtime.Gosched()
+		}
+	}
+	finalize(func() { close(late) })
+	runtime.GC()
+	runtime.GC()
+	healthy("waits for a finalizer that waits for another one", func() { <-late })
+	return func() { close(goOn) }
+}
+
+//go:noinline
+func finalize(f func()) {
+	runtime.SetFinalizer(&owned{new(int)}, func(*owned) { f() })
 }

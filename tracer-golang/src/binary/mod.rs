@@ -397,6 +397,12 @@ impl GoBinary {
         self.elf.file_offset(vaddr)
     }
 
+    /// `runtime.allfin`, the list of blocks of finalizers that are about to run. `None` if it is stripped.
+    pub(crate) fn queued_finalizers(&self) -> Option<Vaddr> {
+        let [list] = self.elf.symbols(["runtime.allfin"]);
+        list.map(|symbol| symbol.vaddr)
+    }
+
     /// Its static memory by the linker's symbols. `None` if it is stripped.
     pub(crate) fn statics(&self) -> Option<Statics> {
         Statics::read(&self.elf, self.layout.types)

@@ -586,6 +586,7 @@ impl<M: TargetMemory> Pass<'_, M> {
             process.mark_thread(mark, &thread)?;
         }
         process.mark_specials(mark)?;
+        process.mark_queued_finalizers(mark)?;
         let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
         let acting: Vec<Live> = live
             .iter()

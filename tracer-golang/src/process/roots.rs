@@ -19,6 +19,10 @@ const PIECE: u64 = 1 << 20;
 const MAX_RESULTS: u64 = 1 << 16;
 /// No list of specials that is longer is believed.
 const MAX_SPECIALS: usize = 1 << 26;
+/// Size of a block of finalizers, bytes; its first word leads to the next one (`runtime/mfinal.go`, finblock).
+const FINALIZERS: usize = 4096;
+/// No list of such blocks that is longer is believed.
+const MAX_BLOCKS: usize = 1 << 20;
 /// Threads that are looked at, twice: `runtime.SetMaxThreads` allows 10000 by default.
 const MAX_THREADS: usize = 1 << 20;
 /// No list of processors that is longer is believed.
@@ -230,6 +234,25 @@ impl<M: TargetMemory> GoProcess<M> {
             lists = next;
         }
         Ok(())
+    }
+
+    /// Marks what finalizers need that are about to run: their objects are dead already, and nothing else
+    /// leads to them. They wait here for as long as one before them does not return.
+    pub(super) fn mark_queued_finalizers(&self, mark: &mut Mark) -> Result<(), ProcessError> {
+        let Some(list) = self.binary().queued_finalizers() else {
+            return Ok(());
+        };
+        let mut block = self.memory().read_u64(self.address(list))?;
+        let mut bytes = vec![0; FINALIZERS];
+        for _ in 0..MAX_BLOCKS {
+            if block == 0 {
+                return Ok(());
+            }
+            self.memory().read(Addr(block), &mut bytes)?;
+            mark.words(&bytes);
+            block = u64_at(&bytes, 0);
+        }
+        Err(ProcessError::check("runtime.allfin", "no end of them"))
     }
 
     /// Whether a special is a finalizer. The kinds' numbers differ between versions; what it has that
