@@ -4,7 +4,8 @@ use integration_tests::json::list;
 use integration_tests::{Gotrace, Target, require_root};
 use serde_json::Value;
 
-/// All that is found in the program when this was done.
+/// The channels that are found to be corrupt when this was done. The program's goroutines wait for what
+/// nobody sends, which is said as well, and no matter here.
 #[track_caller]
 fn found(fault: &str) -> (Target, Vec<Value>) {
     require_root();
@@ -13,7 +14,8 @@ fn found(fault: &str) -> (Target, Vec<Value>) {
     let finished = Gotrace::run(&["deadlocks", "--pid", &pid, "--format", "json"]);
     assert_eq!(finished.code, Some(0), "it is no proof: {finished:#?}");
     let document = finished.document("gotrace.findings/1");
-    let found = list(&document, "findings").to_vec();
+    let mut found = list(&document, "findings").to_vec();
+    found.retain(|finding| finding["kind"] == "corrupt");
     (target, found)
 }
 
@@ -30,7 +32,6 @@ fn each_way_to_spoil_a_channel_is_a_finding_with_the_values() {
         let [finding] = found.as_slice() else {
             panic!("{fault}: {found:#?}");
         };
-        assert_eq!(finding["kind"], "corrupt", "{fault}: {finding:#}");
         assert_eq!(finding["verdict"], "likely", "{fault}: {finding:#}");
         let reason = finding["reason"].as_str().expect("text");
         let address = target.ready["channel"].as_str().expect("text");

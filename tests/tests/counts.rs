@@ -10,13 +10,13 @@ use serde_json::Value;
 
 #[test]
 fn every_count_is_exact() {
-    check_every_count(&["--level", "full", "--ring", "64"]);
+    check_every_count(&["--level", "full", "--event-ring", "64"]);
 }
 
 /// As on a kernel that cannot have all probes in one link.
 #[test]
 fn every_count_is_exact_with_a_link_for_each_probe() {
-    check_every_count(&["--level", "full", "--ring", "64", "--single-links"]);
+    check_every_count(&["--level", "full", "--event-ring", "64", "--single-links"]);
 }
 
 #[track_caller]

@@ -120,15 +120,20 @@ fn says_who_holds_what_is_waited_on() {
     }
 }
 
-/// What a look at a case of the corpus tells of unused variables.
-fn unused(case: &str) -> Vec<Unused> {
+/// What a look at a case of the corpus finds.
+fn look(case: &str, flags: &'static [&'static str]) -> Reachability {
     let build = Build {
         program: "corpus",
         arch: "amd64",
-        flags: &[],
+        flags,
     };
     let target = Target::start(&fixture_with(&go(), build), &[case]);
-    let (_, found) = pass(&mut target.attach());
+    pass(&mut target.attach()).1
+}
+
+/// What a look at a case of the corpus tells of unused variables.
+fn unused(case: &str) -> Vec<Unused> {
+    let found = look(case, &[]);
     assert_eq!(found.unreached, [], "{case}");
     found.unused.unwrap_or_default()
 }
@@ -149,6 +154,27 @@ fn names_the_variable_that_nobody_uses() {
             assert_eq!(unused.path.len(), steps, "{case}: {unused:?}");
             assert_eq!(unused.path.last(), Some(&unused.object.0), "{case}");
         }
+    }
+}
+
+/// What is about to run may refer to anything: if it is not known what that is, nobody is stuck.
+#[test]
+fn behind_a_finalizer_or_cleanup_that_blocks_nothing_is_said() {
+    for (case, flags, of) in [
+        (
+            "by-queued-finalizer",
+            &["-ldflags=-s -w"][..],
+            "a finalizer",
+        ),
+        ("by-queued-cleanup", &[], "a cleanup"),
+    ] {
+        let found = look(case, flags);
+        assert_eq!(found.unreached, [], "{case}");
+        assert!(
+            found.errors.iter().any(|error| error.contains(of)),
+            "{case}: {:?}",
+            found.errors
+        );
     }
 }
 

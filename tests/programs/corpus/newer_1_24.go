@@ -13,6 +13,7 @@ func init() {
 	add("global idle", "weak-pointer-and-strong", weakPointerAndStrong)
 	add("global idle", "by-cleanup", byCleanup)
 	add("global idle", "by-coroutine", byCoroutine)
+	add("holder", "by-queued-cleanup", byQueuedCleanup)
 }
 
 type session struct {
@@ -57,6 +58,32 @@ func byCleanup() func() {
 	healthy("waits for a cleanup", func() { <-cleaned })
 	healthy("waits for one that uses a global", func() { <-cleanedGlobal })
 	return func() { runtime.KeepAlive(owner) }
+}
+
+//go:noinline
+func byQueuedCleanup() func() {
+	// One cleanup does not return, so that others wait behind it: nothing else leads to what they need.
+	first, goOn, late := make(chan bool), make(chan bool), make(chan int)
+	clean(func() { first <- true; <-goOn })
+	for done := false; !done; {
+		runtime.GC()
+		select {
+		case <-first:
+			done = true
+		default:
+			runtime.Gosched()
+		}
+	}
+	clean(func() { close(late) })
+	runtime.GC()
+	runtime.GC()
+	healthy("waits for a cleanup that waits for another one", func() { <-late })
+	return func() { close(goOn) }
+}
+
+//go:noinline
+func clean(f func()) {
+	runtime.AddCleanup(&session{p: new(int)}, func(f func()) { f() }, f)
 }
 
 var pulled = make(chan int)

@@ -149,6 +149,17 @@ struct Unreached {
     held: Option<Held>,
 }
 
+impl Unreached {
+    /// Nobody.
+    const fn none() -> Unreached {
+        Unreached {
+            candidates: Vec::new(),
+            mark: None,
+            held: None,
+        }
+    }
+}
+
 /// What one pass found.
 struct Found {
     unreached: Vec<Candidate>,
@@ -182,7 +193,15 @@ impl<M: TargetMemory> Pass<'_, M> {
             candidates: unreached,
             mark,
             held,
-        } = self.unreached(snapshot, &living(&first))?;
+        } = match self.unknown_queue(&first) {
+            Some(queue) => {
+                self.problem(format!(
+                    "a goroutine is in {queue}, and what waits to run behind is not known"
+                ));
+                Unreached::none()
+            }
+            None => self.unreached(snapshot, &living(&first))?,
+        };
         let mut holders = match &mark {
             Some(mark) => holders::find(self.process, &mut self.stacks, mark, &unreached)?,
             None => Vec::new(),
@@ -212,16 +231,28 @@ impl<M: TargetMemory> Pass<'_, M> {
         })
     }
 
+    /// What keeps a queue of functions busy that are about to run, if it is not known where the queue is.
+    /// They may refer to anything, and nothing else leads to them.
+    fn unknown_queue(&self, first: &[Live]) -> Option<&'static str> {
+        let binary = self.process.binary();
+        living(first).into_iter().find_map(|Live { header, .. }| {
+            let role = Role::of(binary, self.process.bias(), header.startpc);
+            let reason = binary.wait_reasons().get(header.wait_reason);
+            let queue = match role {
+                Role::Finalizers if binary.queued_finalizers().is_none() => "a finalizer",
+                Role::Cleanups => "a cleanup",
+                _ => return None,
+            };
+            (!role.is_system(&header, reason)).then_some(queue)
+        })
+    }
+
     /// The candidates that stay unreached.
     fn unreached(&mut self, snapshot: &Snapshot, live: &[Live]) -> Result<Unreached, ProcessError> {
         let heap = Heap::read(self.process.memory(), self.process.heap_place()?)?;
         let mut candidates = self.candidates(snapshot, live, &heap)?;
         if candidates.is_empty() {
-            return Ok(Unreached {
-                candidates,
-                mark: None,
-                held: None,
-            });
+            return Ok(Unreached::none());
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
         self.exclude(&mut mark, live)?;
