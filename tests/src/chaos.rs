@@ -77,7 +77,8 @@ impl Dice {
             overflow: self.below(3) == 0,
             pause: self.below(4) == 0,
             single: self.below(6) == 0,
-            length: self.below(700),
+            // gotrace takes no shorter time.
+            length: 10 + self.below(690),
             end: self.of(&[End::Duration, End::Interrupt, End::Kill]),
         }
     }
@@ -108,7 +109,7 @@ pub fn run(mut target: Target, seed: u64, duration: Duration) -> Summary {
 
 fn take(turn: Turn, target: &Target, summary: &mut Summary) {
     summary.turns += 1;
-    let length = format!("{}ms", turn.length.max(1));
+    let length = format!("{}ms", turn.length);
     let mut arguments = vec!["--level", turn.level, "--interval", "100ms"];
     if turn.overflow {
         arguments.extend(["--ring-kib", "4"]);

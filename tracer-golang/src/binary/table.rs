@@ -75,6 +75,14 @@ impl Layouts {
     }
 }
 
+impl StructLayout {
+    /// Whether two are of the same size and have the fields that both know in the same places.
+    fn agrees(&self, other: &StructLayout) -> bool {
+        let same = |(field, at): (&String, &u32)| other.fields.get(field).is_none_or(|it| it == at);
+        self.size == other.size && self.fields.iter().all(same)
+    }
+}
+
 /// Why a binary's layouts cannot become part of the table.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtractError {
@@ -174,17 +182,24 @@ impl LayoutTable {
     /// Whether two layouts differ at most in `runtime.m`. Of a thread only its own g's are wanted, to
     /// leave them out of a mark, and each proves itself: with the wrong offsets fewer are found,
     /// which can cost a verdict but not make a wrong one (`GoProcess::threads`).
+    ///
+    /// A field that only one of them has was not asked for yet when the other was extracted.
     fn alike(&self, one: &Key, other: &Key) -> bool {
-        let all_but_threads = |key| -> Option<Vec<_>> {
-            let Layouts(structs) = self.layouts.get(key)?;
-            Some(
-                structs
-                    .iter()
-                    .filter(|(name, _)| *name != "runtime.m")
-                    .collect(),
-            )
+        let (Some(Layouts(ones)), Some(Layouts(others))) =
+            (self.layouts.get(one), self.layouts.get(other))
+        else {
+            return false;
         };
-        one == other || all_but_threads(one) == all_but_threads(other)
+        let wanted = |structs: &BTreeMap<String, StructLayout>| {
+            let mut structs = structs.clone();
+            structs.remove("runtime.m");
+            structs
+        };
+        let (ones, others) = (wanted(ones), wanted(others));
+        let same = |(name, one): (&String, &StructLayout)| {
+            others.get(name).is_some_and(|other| one.agrees(other))
+        };
+        one == other || (ones.len() == others.len() && ones.iter().all(same))
     }
 
     /// Which entry to use for a version, and how it relates to it.
@@ -434,6 +449,28 @@ mod tests {
             let found = table.choose(&version, Arch::Amd64);
             let found = found.map(|(key, choice)| (key.version(), choice));
             assert_eq!(found, Some((expected, Choice::Nearest)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_was_not_asked_for_yet_does_not_matter_but_one_elsewhere_does() {
+        let version = GoVersion::parse("go1.24.11").expect("a version");
+        let key = Key::new(&version, Arch::Amd64);
+        for (field, expected) in [("new", Some("go1.24.3")), ("old", None)] {
+            let mut table = table(&[("go1.24.3", 1), ("go1.24.11", 1)]);
+            let before = GoVersion::parse("go1.24.3").expect("a version");
+            for (key, at) in [(&Key::new(&before, Arch::Amd64), 8), (&key, 16)] {
+                let mut layouts = table.get(key).expect("it is there").clone();
+                let fields = &mut layouts.0.entry("runtime.g".to_owned()).or_default().fields;
+                fields.insert("old".to_owned(), if field == "old" { at } else { 8 });
+                if at == 16 {
+                    fields.insert("new".to_owned(), at);
+                }
+                table.insert(key.clone(), layouts);
+            }
+            let version = GoVersion::parse("go1.24.5").expect("a version");
+            let found = table.choose(&version, Arch::Amd64);
+            assert_eq!(found.map(|(key, _)| key.version()), expected, "{field}");
         }
     }
 

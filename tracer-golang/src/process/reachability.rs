@@ -99,10 +99,14 @@ impl<M: TargetMemory> GoProcess<M> {
         let started = now();
         let stacks = Stacks::new(std::mem::take(&mut self.pcs));
         let code = std::mem::take(&mut self.code);
+        // To look at code takes time, in which somebody may run: then no pass would be proof.
+        let looks_at_code = self.looks_at_code;
+        self.looks_at_code = !looks_at_code;
         let mut pass = Pass {
             process: self,
             stacks,
             uses: None,
+            looks_at_code,
             code,
             errors: Vec::new(),
             caught: FxHashSet::default(),
@@ -179,6 +183,8 @@ pub(super) struct Pass<'a, M> {
     pub(super) stacks: Stacks,
     /// While it is being found out: what is used by those who can run.
     pub(super) uses: Option<Uses<'a, M>>,
+    /// Whether this pass looks at code.
+    looks_at_code: bool,
     /// What is known about the binary's code.
     pub(super) code: super::uses::Known,
     errors: Vec<String>,
@@ -256,14 +262,18 @@ impl<M: TargetMemory> Pass<'_, M> {
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
         self.exclude(&mut mark, live)?;
-        let uses = Uses::new(self.process, std::mem::take(&mut self.code));
-        mark.watch(uses.range());
-        self.uses = Some(uses);
+        if self.looks_at_code {
+            let uses = Uses::new(self.process, std::mem::take(&mut self.code));
+            mark.watch(uses.range());
+            self.uses = Some(uses);
+        }
         self.acting(&mut mark, live, &candidates)?;
         self.fixed_point(&mut mark, &mut candidates)?;
         let held = self.held(&mut mark, &mut candidates)?;
         mark.watch(0..0);
-        self.code = (self.uses.take()).map_or_else(Default::default, Uses::into_known);
+        if let Some(uses) = self.uses.take() {
+            self.code = uses.into_known();
+        }
         self.process.mark_globals(&mut mark)?;
         // What is unreadable now is read again below.
         self.errors.clear();
