@@ -107,6 +107,7 @@ func work() {
 
 func serve() {
 	listener := listen()
+	http.HandleFunc("/job", func(http.ResponseWriter, *http.Request) { jobs <- 1 })
 	program.Ready(map[string]any{"http": listener.Addr().String()})
 	_ = http.Serve(listener, nil)
 }
@@ -129,4 +130,5 @@ func untilSignal() {
 	signal.Notify(signals, syscall.SIGUSR1)
 	program.Ready(nil)
 	<-signals
+	close(jobs)
 }

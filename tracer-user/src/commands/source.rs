@@ -72,6 +72,13 @@ impl Source {
             }
             Ok(())
         })?;
+        if !story.has_seen_memory() {
+            let path = path.display();
+            return Err(Failure::new(format!("cannot read {path}: it has no goroutines"))
+                .because("there is no read of the target's memory in it by that time, or that is cut off")
+                .next("give a later time with --at, or another file")
+                .into());
+        }
         Ok(Source::Told(Box::new(Told {
             target: replay.target().clone(),
             symbols: replay.symbols(),
