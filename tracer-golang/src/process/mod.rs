@@ -164,8 +164,8 @@ pub struct GoProcess<M = LiveMemory> {
     pcs: PcCache,
     types: Types,
     code: uses::Known,
-    /// Whether the next search looks at code: every other one does.
-    looks_at_code: bool,
+    /// How often it was searched for what is reachable.
+    searches: u32,
 }
 
 impl GoProcess<LiveMemory> {
@@ -199,7 +199,7 @@ impl<M: TargetMemory> GoProcess<M> {
                 modules.iter().map(|module| module.types.clone()),
             ),
             code: uses::Known::default(),
-            looks_at_code: true,
+            searches: 0,
             memory,
             binary,
             bias,

@@ -49,6 +49,8 @@ const STACK_BYTES: u64 = 4 << 20;
 const MAX_FRAMES: usize = 1 << 20;
 /// Deferred calls of a goroutine that are looked at.
 const MAX_DEFERRED: usize = 1 << 16;
+/// Of so many searches one looks at code.
+const CODE_EVERY: u32 = 4;
 /// A select has no more cases than this.
 const MAX_CASES: usize = 1 << 16;
 /// Waiters in one notifyList that are looked at.
@@ -100,8 +102,8 @@ impl<M: TargetMemory> GoProcess<M> {
         let stacks = Stacks::new(std::mem::take(&mut self.pcs));
         let code = std::mem::take(&mut self.code);
         // To look at code takes time, in which somebody may run: then no pass would be proof.
-        let looks_at_code = self.looks_at_code;
-        self.looks_at_code = !looks_at_code;
+        let looks_at_code = self.searches.is_multiple_of(CODE_EVERY);
+        self.searches = self.searches.wrapping_add(1);
         let mut pass = Pass {
             process: self,
             stacks,
@@ -196,18 +198,10 @@ impl<M: TargetMemory> Pass<'_, M> {
     fn found(&mut self, snapshot: &Snapshot) -> Result<Found, ProcessError> {
         let first = self.headers()?;
         let Unreached {
-            candidates: unreached,
+            candidates: mut unreached,
             mark,
-            held,
-        } = match self.unknown_queue(&first) {
-            Some(queue) => {
-                self.problem(format!(
-                    "a goroutine is in {queue}, and what waits to run behind is not known"
-                ));
-                Unreached::none()
-            }
-            None => self.unreached(snapshot, &living(&first))?,
-        };
+            mut held,
+        } = self.unreached(snapshot, &living(&first))?;
         let mut holders = match &mark {
             Some(mark) => holders::find(self.process, &mut self.stacks, mark, &unreached)?,
             None => Vec::new(),
@@ -222,6 +216,14 @@ impl<M: TargetMemory> Pass<'_, M> {
             }
             running.sort_unstable();
             ran.sort_unstable();
+        }
+        if let Some(queue) = self.unknown_queue(&first) {
+            self.problem(format!(
+                "a goroutine is in {queue}, and what waits to run behind is not known"
+            ));
+            unreached.clear();
+            holders.clear();
+            held = None;
         }
         // Code is not looked at again as roots are: only if nobody ran it is known what it was.
         let still = self.errors.is_empty() && running.is_empty() && ran.is_empty();
@@ -262,18 +264,13 @@ impl<M: TargetMemory> Pass<'_, M> {
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
         self.exclude(&mut mark, live)?;
-        if self.looks_at_code {
-            let uses = Uses::new(self.process, std::mem::take(&mut self.code));
-            mark.watch(uses.range());
-            self.uses = Some(uses);
-        }
-        self.acting(&mut mark, live, &candidates)?;
-        self.fixed_point(&mut mark, &mut candidates)?;
-        let held = self.held(&mut mark, &mut candidates)?;
-        mark.watch(0..0);
-        if let Some(uses) = self.uses.take() {
-            self.code = uses.into_known();
-        }
+        let held = match self.looks_at_code {
+            true => self.by_code(&mut mark, live, &mut candidates)?,
+            false => {
+                self.acting(&mut mark, live, &candidates)?;
+                None
+            }
+        };
         self.process.mark_globals(&mut mark)?;
         // What is unreadable now is read again below.
         self.errors.clear();
@@ -310,6 +307,24 @@ impl<M: TargetMemory> Pass<'_, M> {
             mark: Some(mark),
             held,
         })
+    }
+
+    /// What unused variables lead to, before variables are marked at all.
+    fn by_code(
+        &mut self,
+        mark: &mut Mark,
+        live: &[Live],
+        candidates: &mut Vec<Candidate>,
+    ) -> Result<Option<Held>, ProcessError> {
+        let uses = Uses::new(self.process, std::mem::take(&mut self.code));
+        mark.watch(uses.range());
+        self.uses = Some(uses);
+        self.acting(mark, live, candidates)?;
+        self.fixed_point(mark, candidates)?;
+        let held = self.held(mark, candidates)?;
+        mark.watch(0..0);
+        self.code = (self.uses.take()).map_or_else(Default::default, Uses::into_known);
+        Ok(held)
     }
 
     /// The user goroutines that ran since their headers were read first, or may have, and of each

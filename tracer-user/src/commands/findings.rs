@@ -22,7 +22,7 @@ use crate::trace::story::Story;
 /// How many passes are made at least.
 const PASSES: usize = CLEAN_PROOF as usize;
 /// How many at most, if goroutines that run keep these from being proof: some may be caught running.
-const MAX_PASSES: usize = CALM_PROOF as usize + 10;
+const MAX_PASSES: usize = 3 * CALM_PROOF as usize;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.
