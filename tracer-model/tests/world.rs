@@ -972,6 +972,11 @@ fn which_case_ends_a_select() {
             "10 g1 select c1> c2<\n 11 g3 ready g1 preempted\n 12 g1 run\n 13 g1 selected 0",
             "c1>",
         ),
+        // In the midst of it it helped the collector.
+        (
+            "10 g1 select c1> c2<\n 11 g1 acquire s1\n 12 g1 selected 1",
+            "c2<",
+        ),
         // A snapshot found it gone before this was told.
         (
             "10 g1 create g2\n 11 g2 select c1> c2<\n snapshot 30..40\n | 31 g1 running\n 20 g2 selected 1",

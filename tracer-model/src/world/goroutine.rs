@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::event::{EventKind, case_index};
+use crate::event::EventKind;
 use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
 use crate::snapshot::{self, State};
 use crate::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
@@ -106,8 +106,6 @@ pub(super) struct Told {
 struct Begun {
     at: Ktime,
     operation: Operation,
-    /// Of a select: which cases are nil channels, and so not among the objects.
-    nils: u32,
 }
 
 /// An operation that further events belong to.
@@ -286,11 +284,7 @@ impl Entry {
         let effect = self.act(at, site, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             let operation = chan.map(Operation::Close);
-            self.told.begun = operation.map(|operation| Begun {
-                at,
-                operation,
-                nils: 0,
-            });
+            self.told.begun = operation.map(|operation| Begun { at, operation });
         }
         effect
     }
@@ -298,7 +292,7 @@ impl Entry {
     /// What the goroutine has begun and is still about, unless a record that is missing may have been
     /// its end.
     pub(super) fn begun(&self, lost_at: Option<Ktime>) -> Option<Operation> {
-        let Begun { at, operation, .. } = self.told.begun?;
+        let Begun { at, operation } = self.told.begun?;
         lost_at.is_none_or(|lost| lost <= at).then_some(operation)
     }
 
@@ -318,32 +312,17 @@ impl Entry {
         &mut self,
         at: Ktime,
         cases: &[WaitObject],
-        nils: u32,
         site: Option<Pc>,
         lost_at: Option<Ktime>,
     ) -> Effect {
         let effect = self.act(at, site, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             let operation = Operation::Select;
-            self.told.begun = Some(Begun {
-                at,
-                operation,
-                nils,
-            });
+            self.told.begun = Some(Begun { at, operation });
             self.told.objects.clear();
             self.told.objects.extend_from_slice(cases);
         }
         effect
-    }
-
-    /// The case that the goroutine's select ends with; `None` if its cases are not known.
-    pub(super) fn case(&self, case: u32, lost_at: Option<Ktime>) -> Option<WaitObject> {
-        let begun = self.told.begun?;
-        if self.begun(lost_at) != Some(Operation::Select) {
-            return None;
-        }
-        let index = case_index(case, begun.nils)?;
-        self.told.objects.get(index).copied()
     }
 
     /// The goroutine tries to get a lock or the like that is not free.
@@ -355,11 +334,8 @@ impl Entry {
     ) -> Effect {
         let effect = self.act(at, None, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
-            self.told.begun = Some(Begun {
-                at,
-                operation: Operation::Acquire,
-                nils: 0,
-            });
+            let operation = Operation::Acquire;
+            self.told.begun = Some(Begun { at, operation });
             self.told.objects.clear();
             self.told.objects.push(object);
         }

@@ -204,11 +204,9 @@ impl World {
                     }
                 }
             }
-            EventKind::SelectBegin { cases, nils, .. } => {
+            EventKind::SelectBegin { cases, .. } => {
                 self.totals.selects += 1;
-                self.update(actor, at, |entry| {
-                    entry.select(at, cases, *nils, site, lost_at)
-                });
+                self.update(actor, at, |entry| entry.select(at, cases, site, lost_at));
                 for case in cases {
                     if let WaitObject::Chan { chan, direction } = *case {
                         let channel = self.channel_entry(chan, at);
@@ -219,11 +217,7 @@ impl World {
             }
             EventKind::SelectEnd { case } => {
                 match case {
-                    Some(case) => {
-                        let entry = self.entry(actor);
-                        let ended = entry.and_then(|entry| entry.case(*case, lost_at));
-                        self.select_ended(ended, at);
-                    }
+                    Some(case) => self.select_ended(self.flows.case(actor, *case), at),
                     None => self.totals.defaulted += 1,
                 }
                 self.update(actor, at, |entry| entry.act(at, site, lost_at));

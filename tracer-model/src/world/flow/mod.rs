@@ -147,6 +147,15 @@ impl Flows {
         self.tree.paths(k)
     }
 
+    /// The case of a goroutine's select, by the runtime's count; `None` if the select's begin was not seen.
+    /// What the goroutine does for the collector in the midst of it does not matter here.
+    pub(super) fn case(&self, goid: Goid, case: u32) -> Option<WaitObject> {
+        match &self.actors.get(&goid)?.doing {
+            Doing::Select { cases, nils, .. } => cases.get(case_index(case, *nils)?).copied(),
+            _ => None,
+        }
+    }
+
     /// Records from before `until` are missing: whoever is about something may have gone on, and whatever
     /// is in a buffer may have left it. What is told of the time before then is not followed.
     pub(super) fn lose(&mut self, until: Ktime) {
