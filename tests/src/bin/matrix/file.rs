@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::cells::Cell;
 
 /// Hooks of gotrace.
-pub(crate) const HOOKS: usize = 12;
+pub(crate) const HOOKS: usize = 16;
 
 /// Compares; returns how many sites there are.
 ///
