@@ -1,6 +1,6 @@
 //! Running gotrace.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -133,6 +133,15 @@ impl Gotrace {
         let mut gotrace = Gotrace::start(&all);
         let attached = gotrace.until("attached", |_| true);
         (gotrace, attached)
+    }
+
+    /// Starts `gotrace record --format json` on a process, into this file or directory.
+    #[track_caller]
+    pub fn record(pid: u32, output: &Path, arguments: &[&str]) -> Gotrace {
+        let pid = pid.to_string();
+        let output = output.to_str().expect("a path of ours");
+        let start = ["record", "--pid", &pid, "-o", output, "--format", "json"];
+        Gotrace::start(&[&start, arguments].concat())
     }
 
     /// Its process id.

@@ -68,15 +68,7 @@ fn the_replica_that_leaks_is_named_with_the_place() {
     );
     let saved = Gotrace::run(&["snapshot", "--pid", &pids[1], "-o", text(&snapshot)]);
     assert_eq!(saved.code, Some(0), "{saved:#?}");
-    let mut gotrace = Gotrace::start(&[
-        "record",
-        "--pid",
-        &pids[2],
-        "-o",
-        text(&recording),
-        "--format",
-        "json",
-    ]);
+    let mut gotrace = Gotrace::record(replicas[2].pid(), &recording, &[]);
     // Its deadlock is there in all of them: that makes no difference.
     gotrace.until("finding", |line| line["finding"]["verdict"] == "proven");
     gotrace.interrupt();
@@ -133,17 +125,7 @@ fn two_moments_of_a_recording_are_compared() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let recording = directory.path().join("recording");
     let mut target = Target::start("ledger", &[]);
-    let pid = target.pid_argument();
-    let arguments = [
-        "record",
-        "--pid",
-        &pid,
-        "-o",
-        text(&recording),
-        "--format",
-        "json",
-    ];
-    let mut gotrace = Gotrace::start(&[&arguments[..], &["--interval", "200ms"]].concat());
+    let mut gotrace = Gotrace::record(target.pid(), &recording, &["--interval", "200ms"]);
     let first = gotrace.until("summary", |summary| {
         !summary["memory_age_seconds"].is_null()
     });

@@ -2,7 +2,7 @@
 //! `gotrace run --level full` says of them.
 
 use integration_tests::json::number;
-use integration_tests::{Gotrace, Target, require_root};
+use integration_tests::{Gotrace, Target, eventually, http, require_root};
 use serde_json::Value;
 
 #[track_caller]
@@ -25,13 +25,22 @@ fn agree(ours: f64, theirs: f64, what: &str) {
 fn a_way_over_two_channels_says_where_the_time_goes() {
     require_root();
     let mut target = Target::start("flow", &[]);
-    let (gotrace, _) = Gotrace::attach(target.pid(), &["--level", "full"]);
+    let arguments = ["--level", "full", "--listen", "127.0.0.1:0"];
+    let (gotrace, attached) = Gotrace::attach_listening(target.pid(), &arguments);
+    let address = attached["listening"].as_str().expect("it listens");
     let truth = target.ask("GO");
+    let told = eventually("the API has it", || {
+        let (_, text) = http::get(&format!("http://{address}/api/v1/flow"));
+        let told: Value = serde_json::from_str(&text).expect("JSON");
+        (told["messages"]["delivered"] == 2 * number(&truth["messages"])).then_some(told)
+    });
+    assert_eq!(told["schema"], "gotrace.flow/1");
     let report = gotrace.interrupt().report();
     target.end_unharmed();
 
     assert_eq!(report["loss"]["records"], 0, "{:#}", report["loss"]);
     let flow = &report["flow"];
+    assert_eq!(told["hops"], flow["hops"]);
     let messages = number(&truth["messages"]);
     assert_eq!(
         number(&flow["messages"]["delivered"]),

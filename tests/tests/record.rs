@@ -33,20 +33,10 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ours")
 }
 
-/// Starts `gotrace record --format json` on a process and waits until memory was read.
+/// Starts to record a process and waits until memory was read.
 #[track_caller]
 fn record(target: &Target, output: &Path, arguments: &[&str]) -> Gotrace {
-    let pid = target.pid_argument();
-    let start = [
-        "record",
-        "--pid",
-        &pid,
-        "-o",
-        text(output),
-        "--format",
-        "json",
-    ];
-    let mut gotrace = Gotrace::start(&[&start, arguments].concat());
+    let mut gotrace = Gotrace::record(target.pid(), output, arguments);
     gotrace.until("summary", |summary| {
         !summary["memory_age_seconds"].is_null()
     });
@@ -243,17 +233,7 @@ fn a_full_disk_ends_the_recording_and_nothing_else() {
     let path = mount.join("a");
     let mut target = Target::start("load", &["-mode", "pingpong", "-n", "8"]);
     target.ask("START");
-    let pid = target.pid_argument();
-    let arguments = [
-        "record",
-        "--pid",
-        &pid,
-        "-o",
-        text(&path),
-        "--format",
-        "json",
-    ];
-    let finished = Gotrace::run(&[&arguments[..], &["--level", "full"]].concat());
+    let finished = Gotrace::record(target.pid(), &path, &["--level", "full"]).finish();
     assert_eq!(finished.code, Some(2), "{finished:#?}");
     assert!(finished.stderr.contains("No space left"), "{finished:#?}");
     assert_eq!(finished.report()["ended"], "recording failed");

@@ -23,18 +23,8 @@ impl Recorded {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("recording");
         let mut target = Target::start("ledger", &[]);
-        let pid = target.pid_argument();
-        let arguments = [
-            "record",
-            "--pid",
-            &pid,
-            "-o",
-            text(&path),
-            "--format",
-            "json",
-        ];
-        let more = ["--level", "full", "--interval", "200ms"];
-        let mut gotrace = Gotrace::start(&[&arguments[..], &more].concat());
+        let arguments = ["--level", "full", "--interval", "200ms"];
+        let mut gotrace = Gotrace::record(target.pid(), &path, &arguments);
         gotrace.until("summary", |summary| {
             !summary["memory_age_seconds"].is_null()
         });
@@ -61,16 +51,7 @@ impl Recorded {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let path = directory.path().join("recording");
         let target = Target::start("stuck", &[]);
-        let pid = target.pid_argument();
-        let mut gotrace = Gotrace::start(&[
-            "record",
-            "--pid",
-            &pid,
-            "-o",
-            text(&path),
-            "--format",
-            "json",
-        ]);
+        let mut gotrace = Gotrace::record(target.pid(), &path, &[]);
         gotrace.until("finding", |line| {
             let finding = &line["finding"];
             finding["kind"] == "deadlock" && finding["verdict"] == "proven"

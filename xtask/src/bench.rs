@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use xshell::Shell;
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{fixtures, privilege, promtool, workspace};
@@ -48,28 +49,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     privilege::require_root(&shell, "bench")?;
     let programs = fixtures::build(&Toolchain::install(DEFAULT_VERSION)?)?;
     let gotrace = workspace::build_gotrace(&shell)?;
-    workspace::cargo(&shell)
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "tracer-golang",
-        ])
-        .args(["--example", "bare_reads"])
-        .run()?;
-    let bare_reads = workspace::target().join("release/examples/bare_reads");
-    workspace::cargo(&shell)
-        .args([
-            "build",
-            "--locked",
-            "--release",
-            "--package",
-            "tracer-record",
-        ])
-        .args(["--example", "big"])
-        .run()?;
-    let big = workspace::target().join("release/examples/big");
+    let bare_reads = example(&shell, "tracer-golang", "bare_reads")?;
+    let big = example(&shell, "tracer-record", "big")?;
     let mut bench = workspace::cargo(&shell)
         .args(["bench", "--locked", "--package", "integration-tests"])
         .args(["--bench", "promises"])
@@ -106,4 +87,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .arg(workspace::root().join("docs/benchmarks.md"));
     }
     Ok(bench.run()?)
+}
+
+/// Builds an example of a package; returns the program.
+fn example(shell: &Shell, package: &str, name: &str) -> Result<PathBuf> {
+    workspace::cargo(shell)
+        .args(["build", "--locked", "--release"])
+        .args(["--package", package, "--example", name])
+        .run()?;
+    Ok(workspace::target().join("release/examples").join(name))
 }

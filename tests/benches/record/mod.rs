@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use integration_tests::{Gotrace, Target, provided};
 
-use crate::{RATE, Sample, number, verdict};
+use crate::{RATE, Sample, high_water, number, verdict};
 
 /// How long is recorded.
 const RECORDED: usize = 10;
@@ -171,30 +171,15 @@ fn seek(runs: usize, directory: &Path) -> Sample {
 /// The most memory that a recorder with a ring has resident at once.
 fn ring(directory: &Path) -> Sample {
     let mut target = Target::start("load", &["-rate", RING_RATE]);
-    let pid = target.pid_argument();
-    let directory = directory.join("ring");
     let window = format!("{RING_SECONDS}s");
-    let gotrace = Gotrace::start(&[
-        "record",
-        "--pid",
-        &pid,
-        "-o",
-        text(&directory),
-        "--ring",
-        &window,
-        "--level",
-        "full",
-    ]);
+    let arguments = ["--ring", &window, "--level", "full"];
+    let gotrace = Gotrace::record(target.pid(), &directory.join("ring"), &arguments);
     target.ask("START");
     // Until what is older is given up again.
     std::thread::sleep(Duration::from_secs(RING_SECONDS + RING_SECONDS / 4));
-    let status = fs::read_to_string(format!("/proc/{}/status", gotrace.pid())).expect("it runs");
-    let peak = status.lines().find_map(|line| {
-        let kib = line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?;
-        kib.parse::<f64>().ok()
-    });
+    let peak = high_water(gotrace.pid());
     gotrace.interrupt();
     target.ask("STOP");
     target.end_unharmed();
-    Sample::of(peak.map(|kib| kib / 1024.0))
+    Sample::of([peak])
 }

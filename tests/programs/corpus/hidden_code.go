@@ -224,11 +224,15 @@ func byGroup() func() {
 	return nil
 }
 
+func byQueuedFinalizer() func() { return behindOneThatBlocks(finalize) }
+
+// behindOneThatBlocks lets the runtime run two functions by and by, of which the first does not return:
+// what the second one needs nothing else leads to.
+//
 //go:noinline
-func byQueuedFinalizer() func() {
-	// One finalizer does not return, so that others wait behind it: their objects are gone.
+func behindOneThatBlocks(later func(func())) func() {
 	first, goOn, late := make(chan bool), make(chan bool), make(chan int)
-	finalize(func() { first <- true; <-goOn })
+	later(func() { first <- true; <-goOn })
 	for done := false; !done; {
 		runtime.GC()
 		select {
@@ -238,10 +242,10 @@ func byQueuedFinalizer() func() {
 			runtime.Gosched()
 		}
 	}
-	finalize(func() { close(late) })
+	later(func() { close(late) })
 	runtime.GC()
 	runtime.GC()
-	healthy("waits for a finalizer that waits for another one", func() { <-late })
+	healthy("waits for one that waits for another one", func() { <-late })
 	return func() { close(goOn) }
 }
 

@@ -60,26 +60,7 @@ func byCleanup() func() {
 	return func() { runtime.KeepAlive(owner) }
 }
 
-//go:noinline
-func byQueuedCleanup() func() {
-	// One cleanup does not return, so that others wait behind it: nothing else leads to what they need.
-	first, goOn, late := make(chan bool), make(chan bool), make(chan int)
-	clean(func() { first <- true; <-goOn })
-	for done := false; !done; {
-		runtime.GC()
-		select {
-		case <-first:
-			done = true
-		default:
-			runtime.Gosched()
-		}
-	}
-	clean(func() { close(late) })
-	runtime.GC()
-	runtime.GC()
-	healthy("waits for a cleanup that waits for another one", func() { <-late })
-	return func() { close(goOn) }
-}
+func byQueuedCleanup() func() { return behindOneThatBlocks(clean) }
 
 //go:noinline
 func clean(f func()) {

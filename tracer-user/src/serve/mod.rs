@@ -99,12 +99,20 @@ pub(crate) fn start(
 
 impl Shared {
     async fn view(&self) -> Result<View, Unavailable> {
+        self.ask(Input::View).await
+    }
+
+    /// Asks the pipeline.
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Input,
+    ) -> Result<T, Unavailable> {
         let (sender, receiver) = oneshot::channel();
         self.inputs
-            .send(Input::View(sender))
+            .send(question(sender))
             .map_err(|_| Unavailable)?;
         match tokio::time::timeout(PATIENCE, receiver).await {
-            Ok(Ok(view)) => Ok(view),
+            Ok(Ok(answer)) => Ok(answer),
             _ => Err(Unavailable),
         }
     }
@@ -246,11 +254,10 @@ async fn findings(State(shared): State<Arc<Shared>>) -> Result<Response, Unavail
 }
 
 async fn flow(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
     let document = document::flow::Document {
         schema: document::flow::SCHEMA,
         target: &shared.attached.target,
-        flow: &view.flow,
+        flow: &shared.ask(Input::Flow).await?,
     };
     Ok(Json(document).into_response())
 }

@@ -21,6 +21,7 @@ use super::loss::{Loss, LossTracker};
 use super::observer::Observation;
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
 use super::story::{End, Story, Tick, View};
+use crate::document::flow::Flow;
 use crate::document::run;
 use crate::document::seconds;
 use crate::failure::Failure;
@@ -44,6 +45,8 @@ pub(crate) enum Input {
     Observation(Observation),
     /// Somebody wants to see everything as it is now.
     View(oneshot::Sender<View>),
+    /// Somebody wants to see the ways of messages, wake-ups and locks.
+    Flow(oneshot::Sender<Flow>),
     /// The last seconds are to be kept.
     Keep,
     /// Come to an end.
@@ -394,6 +397,7 @@ impl Pipeline {
                     // Whoever asked may have given up.
                     let _ = reply.send(view);
                 }
+                Ok(Input::Flow(reply)) => drop(reply.send(self.story.flow())),
                 Ok(Input::Keep) => self.story.keep_last(ktime_now()),
                 Ok(Input::Stop(ended)) => return Some(ended),
                 Err(TryRecvError::Empty) => return None,

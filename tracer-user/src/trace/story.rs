@@ -107,8 +107,6 @@ pub(crate) struct View {
     pub(crate) hits: Vec<(run::Name, u64)>,
     /// Goroutines whose state is not known since a loss.
     pub(crate) unknown: usize,
-    /// The ways of messages, wake-ups and locks.
-    pub(crate) flow: Flow,
     /// What the governor does, if there is one.
     pub(crate) governor: Option<run::Governor>,
 }
@@ -405,7 +403,7 @@ impl Story {
             hits: counted.hits.into_iter().collect(),
             goroutines: picture::goroutines(&self.world),
             channels: picture::channels(&self.world, &*self.telling.symbols),
-            flow: Flow::new(&self.world, &*self.telling.symbols),
+            flow: self.flow(),
             findings: self.current_findings(),
             probes_removed: end.probes_removed,
         };
@@ -545,9 +543,13 @@ impl Story {
             findings: self.current_findings(),
             hits: counted.hits,
             unknown: self.world.unknown_goroutines().count(),
-            flow: Flow::new(&self.world, &*self.telling.symbols),
             governor,
         }
+    }
+
+    /// The ways of messages, wake-ups and locks.
+    pub(crate) fn flow(&self) -> Flow {
+        Flow::new(&self.world, &*self.telling.symbols)
     }
 
     fn picture(&self) -> Snapshot {

@@ -50,9 +50,23 @@ impl Queue {
 
     /// Puts a message behind what is in the buffer, before whoever waits.
     pub(super) fn enter(&mut self, item: Item) {
-        let waits = |item: &Item| item.entered.is_none();
-        let place = self.items.iter().position(waits);
-        self.items.insert(place.unwrap_or(self.items.len()), item);
+        self.items.insert(self.first_waiting(), item);
+    }
+
+    /// The place behind what is in the buffer. Buffers and crowds can be large: no search from an end.
+    fn first_waiting(&self) -> usize {
+        self.items.partition_point(|item| item.entered.is_some())
+    }
+
+    /// Where the sender's newest message is: of one that waits, and whose turn it is, in the first place
+    /// behind the buffer; of one that has just begun, at the end.
+    fn newest(&self, sender: Goid) -> Option<usize> {
+        let is_it = |item: &Item| item.sender == sender && item.began.is_some();
+        let turn = self.first_waiting();
+        if self.items.get(turn).is_some_and(is_it) {
+            return Some(turn);
+        }
+        self.items.iter().rposition(is_it)
     }
 }
 
@@ -84,17 +98,21 @@ impl Queues {
 
     /// A channel's queue.
     pub(super) fn of(&mut self, chan: ChanAddr) -> &mut Queue {
+        self.make_room(chan);
+        self.queues.entry(chan).or_default()
+    }
+
+    fn make_room(&mut self, chan: ChanAddr) {
         if self.queues.len() >= self.sweep_at.max(QUEUES) && !self.queues.contains_key(&chan) {
             self.queues.retain(|_, queue| !queue.items.is_empty());
             // Where most are in use, looking again soon would find nothing.
             self.sweep_at = 2 * self.queues.len();
         }
-        self.queues.entry(chan).or_default()
     }
 
     /// A channel's queue, when it has this fill: with what its buffer holds, if that was not known.
     pub(super) fn filled(&mut self, chan: ChanAddr, fill: Option<Fill>, at: Ktime) -> &mut Queue {
-        self.of(chan);
+        self.make_room(chan);
         let stale = &mut self.stale;
         let queue = self.queues.entry(chan).or_default();
         let Some(fill) = fill else {
@@ -131,16 +149,15 @@ impl Queues {
 
     /// The sender's newest message in a channel.
     pub(super) fn newest(&mut self, chan: ChanAddr, sender: Goid) -> Option<&mut Item> {
-        let mut items = self.queues.get_mut(&chan)?.items.iter_mut();
-        items.rfind(|item| item.sender == sender && item.began.is_some())
+        let queue = self.queues.get_mut(&chan)?;
+        let place = queue.newest(sender)?;
+        queue.items.get_mut(place)
     }
 
     /// Takes the sender's newest message out of the queue.
     pub(super) fn remove(&mut self, chan: ChanAddr, sender: Goid) -> Option<Item> {
-        let items = &mut self.queues.get_mut(&chan)?.items;
-        let place = items
-            .iter()
-            .rposition(|item| item.sender == sender && item.began.is_some())?;
-        items.remove(place)
+        let queue = self.queues.get_mut(&chan)?;
+        let place = queue.newest(sender)?;
+        queue.items.remove(place)
     }
 }
