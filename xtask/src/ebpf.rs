@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// Builds the objects of all architectures, and replaces or checks the committed ones.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let shell = workspace::shell()?;
-    let compiler = Compiler::find(&shell)?;
+    let compiler = Compiler::find(&shell, tools::LLVM)?;
     println!(
         "ebpf: {} at {} ({})",
         compiler.version,

@@ -368,7 +368,7 @@ impl Elf {
         }
         let dynamic = self.program_headers(elf::PT_DYNAMIC).into_iter().next()?;
         let (mut address, mut size) = (None, 0);
-        for entry in self.data.bytes().get(dynamic)?.chunks_exact(16) {
+        for entry in self.data.bytes().get(dynamic)?.as_chunks::<16>().0 {
             let (tag, value) = (u64_at(entry, 0)?, u64_at(entry, 8)?);
             match i64::try_from(tag).ok()? {
                 tag if tag == elf::DT_RELA.0 => address = Some(Vaddr(value)),
@@ -383,7 +383,9 @@ impl Elf {
         };
         let mut relocations: Vec<Relocation> = self
             .bytes(address?, size)?
-            .chunks_exact(24)
+            .as_chunks::<24>()
+            .0
+            .iter()
             .filter_map(|entry| {
                 let info = u64_at(entry, 8)?;
                 (info as u32 == relative.0).then_some(Relocation {

@@ -348,7 +348,8 @@ impl Descriptor<'_> {
     /// Begin and length of a slice.
     fn list(&self, offset: u64) -> Option<(u64, u64)> {
         let len = self.word(offset.checked_add(8)?)?;
-        Some((self.word(offset)?, len)).filter(|_| len <= MAX_PARTS)
+        let begin = self.word(offset)?;
+        (len <= MAX_PARTS).then_some((begin, len))
     }
 
     fn words(&self, offset: u64, count: u64, leads: &mut TypeLeads) {

@@ -131,8 +131,13 @@ fn lists<M: TargetMemory>(
         .enumerate()
         .map(|(i, array)| {
             array?;
-            let pairs = bulk.get(i)?.chunks_exact(PAIR);
-            Some(pairs.map(|bytes| pair(bytes, &bytes[16..], 0)).collect())
+            let (pairs, _) = bulk.get(i)?.as_chunks::<PAIR>();
+            Some(
+                pairs
+                    .iter()
+                    .map(|bytes| pair(bytes, &bytes[16..], 0))
+                    .collect(),
+            )
         })
         .collect())
 }

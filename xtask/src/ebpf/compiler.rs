@@ -28,22 +28,27 @@ pub(super) struct Compiler {
 }
 
 impl Compiler {
-    /// The first compiler that has its library's source; on Debian, as root, installs one if there
-    /// is none.
-    pub(super) fn find(shell: &Shell) -> Result<Compiler> {
+    /// The first compiler that has its library's source and whose output a linker of this LLVM,
+    /// a major version, can read; on Debian, as root, installs one if there is none. Failing that,
+    /// the first that has its source: a newer linker may be on PATH.
+    pub(super) fn find(shell: &Shell, llvm: u32) -> Result<Compiler> {
         if let Some(rustc) = env::var_os(OVERRIDE).filter(|rustc| !rustc.is_empty()) {
             let rustc = PathBuf::from(rustc);
             return Compiler::open(shell, &rustc, "named by GOTRACE_BPF_RUSTC")?
                 .with_context(|| format!("{OVERRIDE}: {} has no library source", rustc.display()));
         }
-        if let Some(compiler) = Compiler::installed(shell) {
+        let links = |compiler: &Compiler| compiler.llvm <= llvm;
+        if let Some(compiler) = Compiler::installed(shell).find(links) {
             return Ok(compiler);
         }
         if apt::available(shell) {
             apt::install(shell, &["rustc-web", "rust-web-src"])?;
-            if let Some(compiler) = Compiler::installed(shell) {
+            if let Some(compiler) = Compiler::installed(shell).find(links) {
                 return Ok(compiler);
             }
+        }
+        if let Some(compiler) = Compiler::installed(shell).next() {
+            return Ok(compiler);
         }
         bail!(
             "no Rust compiler here has its library's source, which building for BPF needs.\n\
@@ -53,7 +58,8 @@ impl Compiler {
         )
     }
 
-    fn installed(shell: &Shell) -> Option<Compiler> {
+    /// Those that have their library's source, in the order in which they are looked for.
+    fn installed(shell: &Shell) -> impl Iterator<Item = Compiler> {
         let rustup = |toolchain: &[&str]| {
             let path = cmd!(shell, "rustup which")
                 .args(toolchain)
@@ -71,7 +77,7 @@ impl Compiler {
         ];
         candidates
             .into_iter()
-            .find_map(|(rustc, reason)| Compiler::open(shell, &rustc?, reason).ok()?)
+            .filter_map(|(rustc, reason)| Compiler::open(shell, &rustc?, reason).ok()?)
     }
 
     /// The compiler at this path; `None` if its library's source is not there.

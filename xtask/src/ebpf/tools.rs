@@ -15,7 +15,7 @@ use crate::workspace;
 const LINKER_VERSION: &str = "0.13.0";
 
 /// The LLVM that the linker is built with, and Debian's package and directory of it.
-const LLVM: u32 = 22;
+pub(super) const LLVM: u32 = 22;
 const LLVM_PACKAGE: &str = "llvm-22-dev";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
