@@ -349,7 +349,7 @@ fn waits_are_on_what_the_program_says() {
         let waiter = send_waiting.iter().find(|waiter| waiter.goid == goid);
         let waiter = waiter.expect("it waits to send");
         assert_eq!(waiter.select, select);
-        waiter.value.clone()
+        waiter.value.as_deref().cloned()
     };
     assert_eq!(send_waiting.len(), 2);
     assert_eq!(held_out(sender.goid, false), Some(text("three")));
@@ -556,7 +556,10 @@ fn nothing_false_is_read_while_everything_changes() {
         }
         for channel in snapshot.channels.iter().filter(|channel| !channel.moving) {
             assert!(channel.len <= channel.cap, "{channel:?}");
-            let held_out = channel.send_waiting.iter().filter_map(|w| w.value.as_ref());
+            let held_out = channel
+                .send_waiting
+                .iter()
+                .filter_map(|w| w.value.as_deref());
             for value in channel.values.iter().chain(held_out) {
                 assert!(
                     &*channel.elem_type != "main.pair" || is_whole(value),

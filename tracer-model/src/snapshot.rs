@@ -203,7 +203,7 @@ pub struct Waiter {
     /// Whether it does so in a select.
     pub select: bool,
     /// The value that a sender holds out; `None` for a receiver or when values were not asked for.
-    pub value: Option<Value>,
+    pub value: Option<Box<Value>>,
 }
 
 /// One channel as read.

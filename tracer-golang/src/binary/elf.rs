@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use object::read::elf::ElfFile64;
 use object::{
     CompressionFormat, LittleEndian, Object, ObjectSection, ObjectSegment, SegmentFlags, elf,
@@ -124,6 +124,16 @@ impl Elf {
         // binary by a new file.
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Elf::new(Data::Mapped(map))
+    }
+
+    /// Gives the pages of the file that were read so far back to the kernel, which has them in its cache.
+    pub(super) fn release(&self) {
+        if let Data::Mapped(map) = &self.data {
+            // SAFETY: the map is private, read-only and of a file: nothing was written that could be lost,
+            // and a page that is read again comes from the file as the first time. If it is refused,
+            // nothing changes.
+            let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        }
     }
 
     pub(super) fn parse(bytes: Vec<u8>) -> Result<Elf, BinaryError> {

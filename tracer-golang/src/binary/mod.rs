@@ -310,6 +310,12 @@ impl GoBinary {
         })
     }
 
+    /// Gives memory back that holds what was read of the file so far; it is read again where it is needed.
+    /// Worth it once all sites are found, which takes a look at much of the file.
+    pub fn release(&self) {
+        self.elf.release();
+    }
+
     /// The architecture.
     pub fn arch(&self) -> Arch {
         self.elf.arch()

@@ -16,7 +16,7 @@ use super::header::Header;
 use super::heap::{Heap, Object, Span};
 use super::mark::Bits;
 use super::memory::{Bulk, MemoryError, TargetMemory};
-use super::reachability::{Stacks, stack};
+use super::stack_words::{Stacks, stack};
 use super::types::Types;
 use super::{ChannelScope, GoProcess, ProcessError};
 use crate::layout;

@@ -295,7 +295,7 @@ impl<M: TargetMemory> Reader<'_, M> {
                         select: sudog.is_select,
                         value: match moving {
                             true => None,
-                            false => values.of_senders.remove(&sudog.addr),
+                            false => values.of_senders.remove(&sudog.addr).map(Box::new),
                         },
                     })
                 };

@@ -15,10 +15,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::Addr;
 use tracer_model::snapshot::{Holder, WaitTarget};
 
+use super::candidates::Candidate;
 use super::heap::Object;
 use super::mark::Mark;
 use super::memory::{Bulk, MemoryError, TargetMemory};
-use super::reachability::{Candidate, StackWords, Stacks, stack};
+use super::stack_words::{StackWords, Stacks, stack};
 use super::{GoProcess, ProcessError};
 use crate::binary::Vaddr;
 
@@ -191,7 +192,7 @@ impl Graph {
         let items: Vec<(u64, usize)> = group
             .iter()
             .flat_map(|candidate| {
-                let stack = stack(&candidate.header);
+                let stack = stack(candidate.header);
                 let bytes = (stack.end - stack.start).min(MAX_STACK_BYTES);
                 [(stack.start, bytes as usize), (candidate.gaddr, size)]
             })
@@ -203,10 +204,10 @@ impl Graph {
             let mut slots = Vec::new();
             let bytes = bulk.get(2 * i).unwrap_or(&[]);
             let start = items[2 * i].0;
-            let known = stacks.live_words(process, &candidate.header, bytes);
+            let known = stacks.live_words(process, candidate.header, bytes);
             let known = known.unwrap_or_else(|| StackWords {
                 of_use: vec![true; bytes.len() / 8],
-                extents: stacks.extents(process, &candidate.header, bytes),
+                extents: stacks.extents(process, candidate.header, bytes),
                 arguments: FxHashMap::default(),
             });
             let extents = &known.extents;

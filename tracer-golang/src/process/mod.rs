@@ -15,6 +15,7 @@
 //! change.
 
 mod bytes;
+mod candidates;
 mod channel_search;
 mod channels;
 mod check;
@@ -27,6 +28,7 @@ mod holders;
 mod labels;
 mod landmarks;
 mod liveness;
+mod lives;
 mod load;
 mod mark;
 pub mod memory;
@@ -37,6 +39,7 @@ mod roots;
 mod semaphores;
 mod snapshot;
 mod stack;
+mod stack_words;
 mod sudog;
 mod symbols;
 mod timers;

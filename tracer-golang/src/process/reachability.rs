@@ -22,59 +22,30 @@
 
 use std::ops::Range;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 use tracer_model::ids::{Addr, Goid, Ktime};
-use tracer_model::snapshot::{Goroutine, Holder, Reachability, Snapshot, State, Unused};
-use tracer_model::wait::{WaitKind, WaitObject, WaitReason};
+use tracer_model::snapshot::{Holder, Reachability, Snapshot, State, Unused};
 
-use super::bytes::u64_at;
+use super::candidates::{self, Candidate};
 use super::header::Header;
-use super::heap::{Heap, HeapError, Object};
-use super::liveness::Liveness;
+use super::heap::{Heap, HeapError};
+use super::lives::{Live, Lives};
 use super::mark::Mark;
-use super::memory::{Bulk, MemoryError, TargetMemory};
+use super::memory::{Bulk, TargetMemory};
 use super::role::Role;
-use super::stack::{Extent, PcCache, Start, Walker};
-use super::sudog::Sudog;
+use super::stack_words::{Stacks, stack};
 use super::unused::Held;
 use super::uses::Uses;
-use super::waits::is_semaphore;
-use super::{GoProcess, ProcessError, goroutines, holders, semaphores};
+use super::{GoProcess, ProcessError, goroutines, holders};
 
-/// Goroutines whose headers or stacks are read together.
+/// Goroutines whose stacks are read together.
 const GROUP: usize = 1024;
 /// Bytes of stacks that are read together.
 const STACK_BYTES: u64 = 4 << 20;
-/// Frames of a stack at most.
-const MAX_FRAMES: usize = 1 << 20;
-/// Deferred calls of a goroutine that are looked at.
-const MAX_DEFERRED: usize = 1 << 16;
 /// Of so many searches one looks at code.
 const CODE_EVERY: u32 = 4;
-/// A select has no more cases than this.
-const MAX_CASES: usize = 1 << 16;
-/// Waiters in one notifyList that are looked at.
-const MAX_WAITERS: usize = 1 << 12;
 /// Problems that are kept; more say nothing new.
 const MAX_ERRORS: usize = 16;
-
-/// A goroutine whose wait only another one can end.
-pub(super) struct Candidate {
-    pub(super) goid: Goid,
-    pub(super) gaddr: u64,
-    pub(super) header: Header,
-    /// The objects of the heap, one of which must be reached; empty for a wait that nothing ends.
-    pub(super) targets: Vec<(Object, u64)>,
-    /// Those that are global variables or parts of one: they are reached if code may use them.
-    pub(super) statics: Vec<u64>,
-}
-
-/// A goroutine as its header was read.
-#[derive(Clone, Copy)]
-struct Live {
-    gaddr: u64,
-    header: Header,
-}
 
 impl From<HeapError> for ProcessError {
     fn from(error: HeapError) -> ProcessError {
@@ -136,7 +107,7 @@ impl<M: TargetMemory> GoProcess<M> {
         Ok(Reachability {
             started,
             finished: now(),
-            unreached: unreached.iter().map(|candidate| candidate.goid).collect(),
+            unreached,
             holders,
             unused,
             running,
@@ -147,17 +118,17 @@ impl<M: TargetMemory> GoProcess<M> {
 }
 
 /// The candidates that no root reaches.
-struct Unreached {
-    candidates: Vec<Candidate>,
+struct Unreached<'l> {
+    candidates: Vec<Candidate<'l>>,
     /// None was needed without candidates.
     mark: Option<Mark>,
     /// Those that globals alone reach, and some that nothing does; if that can be told.
     held: Option<Held>,
 }
 
-impl Unreached {
+impl Unreached<'_> {
     /// Nobody.
-    const fn none() -> Unreached {
+    const fn none() -> Self {
         Unreached {
             candidates: Vec::new(),
             mark: None,
@@ -168,7 +139,7 @@ impl Unreached {
 
 /// What one pass found.
 struct Found {
-    unreached: Vec<Candidate>,
+    unreached: Vec<Goid>,
     mark: Option<Mark>,
     holders: Vec<Holder>,
     /// Who waits for what unused globals alone lead to, if that can be told.
@@ -201,7 +172,7 @@ impl<M: TargetMemory> Pass<'_, M> {
             candidates: mut unreached,
             mark,
             mut held,
-        } = self.unreached(snapshot, &living(&first))?;
+        } = self.unreached(snapshot, &first)?;
         let mut holders = match &mark {
             Some(mark) => holders::find(self.process, &mut self.stacks, mark, &unreached)?,
             None => Vec::new(),
@@ -229,8 +200,9 @@ impl<M: TargetMemory> Pass<'_, M> {
         let still = self.errors.is_empty() && running.is_empty() && ran.is_empty();
         let held = held.filter(|_| still);
         let unused = held.map(|held| held.add_to(&mut holders, &unreached));
+        let unreached = unreached.iter().map(|candidate| candidate.goid);
         Ok(Found {
-            unreached,
+            unreached: unreached.collect(),
             mark,
             holders,
             unused,
@@ -241,9 +213,9 @@ impl<M: TargetMemory> Pass<'_, M> {
 
     /// What keeps a queue of functions busy that are about to run, if it is not known where the queue is.
     /// They may refer to anything, and nothing else leads to them.
-    fn unknown_queue(&self, first: &[Live]) -> Option<&'static str> {
+    fn unknown_queue(&self, first: &Lives) -> Option<&'static str> {
         let binary = self.process.binary();
-        living(first).into_iter().find_map(|Live { header, .. }| {
+        first.living().find_map(|Live { header, .. }| {
             let role = Role::of(binary, self.process.bias(), header.startpc);
             let reason = binary.wait_reasons().get(header.wait_reason);
             let queue = match role {
@@ -251,23 +223,27 @@ impl<M: TargetMemory> Pass<'_, M> {
                 Role::Cleanups => "a cleanup",
                 _ => return None,
             };
-            (!role.is_system(&header, reason)).then_some(queue)
+            (!role.is_system(header, reason)).then_some(queue)
         })
     }
 
     /// The candidates that stay unreached.
-    fn unreached(&mut self, snapshot: &Snapshot, live: &[Live]) -> Result<Unreached, ProcessError> {
+    fn unreached<'l>(
+        &mut self,
+        snapshot: &Snapshot,
+        lives: &'l Lives,
+    ) -> Result<Unreached<'l>, ProcessError> {
         let heap = Heap::read(self.process.memory(), self.process.heap_place()?)?;
-        let mut candidates = self.candidates(snapshot, live, &heap)?;
+        let mut candidates = candidates::find(self.process, snapshot, lives, &heap)?;
         if candidates.is_empty() {
             return Ok(Unreached::none());
         }
         let mut mark = Mark::new(self.process.memory(), heap)?;
-        self.exclude(&mut mark, live)?;
+        self.exclude(&mut mark, lives)?;
         let held = match self.looks_at_code {
-            true => self.by_code(&mut mark, live, &mut candidates)?,
+            true => self.by_code(&mut mark, lives, &mut candidates)?,
             false => {
-                self.acting(&mut mark, live, &candidates)?;
+                self.acting(&mut mark, lives, &candidates)?;
                 None
             }
         };
@@ -279,7 +255,7 @@ impl<M: TargetMemory> Pass<'_, M> {
         while !candidates.is_empty() {
             self.caught.clear();
             // Once more, for what changed since; and whoever moved is not a candidate any more.
-            let live = living(&self.headers()?);
+            let lives = self.headers()?;
             let new = (mark.heap_mut()).grown(self.process.memory(), self.process.heap_place()?)?;
             mark.grow();
             if mark.heap().refused > 0 {
@@ -288,15 +264,14 @@ impl<M: TargetMemory> Pass<'_, M> {
             for object in new {
                 mark.force(object);
             }
-            self.exclude(&mut mark, &live)?;
-            let headers = by_address(&live);
+            self.exclude(&mut mark, &lives)?;
             let before = candidates.len();
             candidates.retain(|candidate| {
-                let later = headers.get(&candidate.gaddr);
+                let later = lives.header(candidate.gaddr);
                 later.is_some_and(|later| candidate.header.unchanged(later))
             });
             let moved = candidates.len() < before;
-            self.roots(&mut mark, &live, &candidates)?;
+            self.roots(&mut mark, &lives, &candidates)?;
             self.fixed_point(&mut mark, &mut candidates)?;
             if !moved {
                 break;
@@ -313,13 +288,13 @@ impl<M: TargetMemory> Pass<'_, M> {
     fn by_code(
         &mut self,
         mark: &mut Mark,
-        live: &[Live],
+        lives: &Lives,
         candidates: &mut Vec<Candidate>,
     ) -> Result<Option<Held>, ProcessError> {
         let uses = Uses::new(self.process, std::mem::take(&mut self.code));
         mark.watch(uses.range());
         self.uses = Some(uses);
-        self.acting(mark, live, candidates)?;
+        self.acting(mark, lives, candidates)?;
         self.fixed_point(mark, candidates)?;
         let held = self.held(mark, candidates)?;
         mark.watch(0..0);
@@ -329,12 +304,11 @@ impl<M: TargetMemory> Pass<'_, M> {
 
     /// The user goroutines that ran since their headers were read first, or may have, and of each
     /// whether its stack was read at rest.
-    fn ran(&mut self, first: &[Live]) -> Result<Vec<(Goid, bool)>, ProcessError> {
-        let before = by_address(first);
+    fn ran(&mut self, first: &Lives) -> Result<Vec<(Goid, bool)>, ProcessError> {
         let mut ran = Vec::new();
-        for Live { gaddr, header } in self.headers()? {
-            let before = before.get(&gaddr);
-            let rested = before.is_some_and(|before| before.rested(&header));
+        for Live { gaddr, header } in self.headers()?.all() {
+            let before = first.header(*gaddr);
+            let rested = before.is_some_and(|before| before.rested(header));
             let role = || Role::of(self.process.binary(), self.process.bias(), header.startpc);
             // The runtime's own move no references of the program, except when they run its code.
             if !rested && !matches!(role(), Role::System) {
@@ -346,244 +320,16 @@ impl<M: TargetMemory> Pass<'_, M> {
         Ok(ran)
     }
 
-    /// The headers of all goroutines, those that are dead included.
-    fn headers(&mut self) -> Result<Vec<Live>, ProcessError> {
-        let layout = &self.process.layout().g;
-        let addresses = goroutines::addresses(self.process)?;
-        let mut bulk = Bulk::default();
-        let mut live = Vec::with_capacity(addresses.len());
-        for group in addresses.chunks(GROUP) {
-            let items: Vec<_> = group.iter().map(|&g| (g, layout.size as usize)).collect();
-            bulk.read(self.process.memory(), &items)?;
-            for (i, &gaddr) in group.iter().enumerate() {
-                let Some(bytes) = bulk.get(i) else {
-                    self.problem(format!("the g at {gaddr:#x} is not readable"));
-                    continue;
-                };
-                let header = Header::parse(layout, bytes);
-                live.push(Live { gaddr, header });
-            }
-        }
-        Ok(live)
-    }
-
-    /// The goroutines whose wait only another one can end, and which wait for what the snapshot says.
-    fn candidates(
-        &mut self,
-        snapshot: &Snapshot,
-        live: &[Live],
-        heap: &Heap,
-    ) -> Result<Vec<Candidate>, ProcessError> {
-        let headers = by_address(live);
-        let mut waiting: Vec<(&Goroutine, Header, FxHashSet<u64>)> = Vec::new();
-        for goroutine in &snapshot.goroutines {
-            let Some(wait) = &goroutine.wait else {
-                continue;
-            };
-            let header = headers.get(&goroutine.gaddr.0);
-            let Some(header) = header.filter(|header| {
-                header.parked()
-                    && header.goid == goroutine.goid.0
-                    && self.process.binary().wait_reasons().get(header.wait_reason) == wait.reason
-            }) else {
-                continue;
-            };
-            if !goroutine.system && !goroutine.moving && wait.reason.kind().ends_only_by_goroutine()
-            {
-                let objects = wait.objects.iter().map(|object| match object {
-                    WaitObject::Chan { chan, .. } => chan.0,
-                    WaitObject::Semaphore(addr)
-                    | WaitObject::Cond(addr)
-                    | WaitObject::Netpoll(addr) => addr.0,
-                });
-                waiting.push((goroutine, *header, objects.collect()));
-            }
-        }
-        let now = self.waited_on(&waiting)?;
-        let timers = self.with_timer(&waiting)?;
-        let mut candidates = Vec::new();
-        for ((goroutine, header, objects), now) in waiting.into_iter().zip(now) {
-            let reason = (goroutine.wait.as_ref()).map_or(WaitReason::None, |wait| wait.reason);
-            let endless = matches!(
-                reason,
-                WaitReason::ChanReceiveNil | WaitReason::ChanSendNil | WaitReason::SelectNoCases
-            );
-            // What is not known, or is not the same as in the snapshot, or may end by itself.
-            if objects != now || objects.is_empty() != endless || !objects.is_disjoint(&timers) {
-                continue;
-            }
-            // What is neither in the heap nor a global can be had by anyone.
-            let (mut targets, mut statics) = (Vec::new(), Vec::new());
-            let known = objects.into_iter().all(|address| {
-                let object = heap.object(address);
-                targets.extend(object.map(|object| (object, address)));
-                let global = object.is_none() && self.process.is_variable(address);
-                statics.extend(global.then_some(address));
-                object.is_some() || global
-            });
-            if !known {
-                continue;
-            }
-            candidates.push(Candidate {
-                goid: goroutine.goid,
-                gaddr: goroutine.gaddr.0,
-                header,
-                targets,
-                statics,
-            });
-        }
-        Ok(candidates)
-    }
-
-    /// What each goroutine waits on now, by its sudogs or by the semaphore table.
-    fn waited_on(
-        &self,
-        waiting: &[(&Goroutine, Header, FxHashSet<u64>)],
-    ) -> Result<Vec<FxHashSet<u64>>, ProcessError> {
-        let reasons = waiting
-            .iter()
-            .map(|(_, header, _)| self.process.binary().wait_reasons().get(header.wait_reason));
-        let kinds: Vec<WaitKind> = reasons.map(WaitReason::kind).collect();
-        let mut objects: Vec<FxHashSet<u64>> = vec![FxHashSet::default(); waiting.len()];
-        // Which goroutine, and its next sudog.
-        let mut next: Vec<(usize, u64)> = (0..)
-            .zip(waiting)
-            .map(|(i, (_, header, _))| (i, header.waiting))
-            .collect();
-        let mut table = None;
-        let mut bulk = Bulk::default();
-        for _ in 0..MAX_CASES {
-            next.retain(|&(_, sudog)| sudog != 0);
-            if next.is_empty() {
-                break;
-            }
-            for (i, sudog) in self.sudogs(&mut next, &mut bulk, |i| waiting[i].0.gaddr.0)? {
-                objects[i].insert(match sudog.chan {
-                    0 => sudog.elem,
-                    chan => chan,
-                });
-            }
-        }
-        for (i, (goroutine, header, lists)) in waiting.iter().enumerate() {
-            if header.waiting == 0 && kinds[i] == WaitKind::Cond {
-                for &list in lists {
-                    if self.waits_in(list, goroutine.gaddr.0)? {
-                        objects[i].insert(list);
-                    }
-                }
-            }
-            if header.waiting == 0 && is_semaphore(kinds[i]) {
-                let table = match &table {
-                    Some(table) => table,
-                    None => table.insert(semaphores::waiters(self.process)?),
-                };
-                objects[i].extend(table.get(&goroutine.gaddr.0));
-            }
-        }
-        Ok(objects)
-    }
-
-    /// Whether the goroutine with this g waits in a notifyList: up to Go 1.25 nothing in the g says.
-    fn waits_in(&self, list: u64, gaddr: u64) -> Result<bool, MemoryError> {
-        let layout = self.process.layout();
-        let memory = self.process.memory();
-        let head = list.wrapping_add(u64::from(layout.notify_list.head));
-        let mut next = match memory.read_u64(Addr(head)) {
-            Ok(head) => head,
-            Err(MemoryError::Unreadable { .. }) => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = vec![0; layout.sudog.size as usize];
-        for _ in 0..MAX_WAITERS {
-            match memory.read(Addr(next), &mut bytes) {
-                Ok(()) => {}
-                Err(MemoryError::Unreadable { .. }) => return Ok(false),
-                Err(error) => return Err(error),
-            }
-            let sudog = Sudog::parse(&layout.sudog, next, &bytes);
-            if sudog.g == gaddr {
-                return Ok(true);
-            }
-            next = sudog.next;
-        }
-        Ok(false)
-    }
-
-    /// Reads a sudog of each, leaves in `next` those that follow, and returns those that are the
-    /// goroutine's own.
-    fn sudogs(
-        &self,
-        next: &mut Vec<(usize, u64)>,
-        bulk: &mut Bulk,
-        gaddr: impl Fn(usize) -> u64,
-    ) -> Result<Vec<(usize, Sudog)>, MemoryError> {
-        let layout = &self.process.layout().sudog;
-        let mut sudogs = Vec::with_capacity(next.len());
-        for group in std::mem::take(next).chunks(GROUP) {
-            let items: Vec<_> = group
-                .iter()
-                .map(|&(_, sudog)| (sudog, layout.size as usize))
-                .collect();
-            bulk.read(self.process.memory(), &items)?;
-            for (position, &(i, addr)) in group.iter().enumerate() {
-                let Some(bytes) = bulk.get(position) else {
-                    continue;
-                };
-                let sudog = Sudog::parse(layout, addr, bytes);
-                if sudog.g == gaddr(i) {
-                    sudogs.push((i, sudog));
-                    // Elsewhere it links the waiters of one semaphore.
-                    if sudog.is_select {
-                        next.push((i, sudog.waitlink));
-                    }
-                }
-            }
-        }
-        Ok(sudogs)
-    }
-
-    /// The channels among those waited on that a timer may send to (Go 1.23 and later), as long as nobody
-    /// who refers to it sets it anew.
-    fn with_timer(
-        &self,
-        waiting: &[(&Goroutine, Header, FxHashSet<u64>)],
-    ) -> Result<FxHashSet<u64>, MemoryError> {
-        let Some(timer) = self.process.layout().hchan.timer else {
-            return Ok(FxHashSet::default());
-        };
-        let objects: FxHashSet<u64> = waiting
-            .iter()
-            .filter_map(|(goroutine, ..)| goroutine.wait.as_ref())
-            .flat_map(|wait| &wait.objects)
-            .filter_map(|object| match object {
-                WaitObject::Chan { chan, .. } => Some(chan.0),
-                _ => None,
-            })
-            .collect();
-        let objects: Vec<u64> = objects.into_iter().collect();
-        let items: Vec<_> = objects
-            .iter()
-            .map(|chan| (chan.saturating_add(u64::from(timer)), 8))
-            .collect();
-        let mut bulk = Bulk::default();
-        bulk.read(self.process.memory(), &items)?;
-        let mut armed = FxHashSet::default();
-        for (i, chan) in objects.into_iter().enumerate() {
-            let timer = bulk.get(i).map(|bytes| u64_at(bytes, 0));
-            if match timer {
-                Some(0) => false,
-                Some(timer) => !self.process.is_stopped(timer)?,
-                None => true,
-            } {
-                armed.insert(chan);
-            }
-        }
-        Ok(armed)
+    /// The headers of all goroutines.
+    fn headers(&mut self) -> Result<Lives, ProcessError> {
+        Lives::read(self.process, |g| {
+            self.problem(format!("the g at {g:#x} is not readable"));
+        })
     }
 
     /// Takes the runtime's own bookkeeping out of the way: g's lead to all goroutines, their sudogs to
     /// what they wait on, processors to what is left in their caches.
-    fn exclude(&self, mark: &mut Mark, live: &[Live]) -> Result<(), ProcessError> {
+    fn exclude(&self, mark: &mut Mark, lives: &Lives) -> Result<(), ProcessError> {
         for g in goroutines::addresses(self.process)? {
             mark.exclude(g);
         }
@@ -599,20 +345,14 @@ impl<M: TargetMemory> Pass<'_, M> {
                 .for_each(|g| mark.exclude(g));
             mark.exclude(thread.m);
         }
-        let mut next: Vec<(usize, u64)> = (0..)
-            .zip(live)
-            .map(|(i, live)| (i, live.header.waiting))
-            .collect();
-        let mut bulk = Bulk::default();
-        for _ in 0..MAX_CASES {
-            next.retain(|&(_, sudog)| sudog != 0);
-            if next.is_empty() {
-                break;
-            }
-            for (_, sudog) in self.sudogs(&mut next, &mut bulk, |i| live[i].gaddr)? {
-                mark.exclude(sudog.addr);
-            }
-        }
+        let all = lives.all();
+        let starts = all.iter().map(|live| live.header.waiting);
+        candidates::each_sudog(
+            self.process,
+            starts,
+            |i| all[i].gaddr,
+            |_, sudog| mark.exclude(sudog.addr),
+        )?;
         Ok(())
     }
 
@@ -620,18 +360,18 @@ impl<M: TargetMemory> Pass<'_, M> {
     fn roots(
         &mut self,
         mark: &mut Mark,
-        live: &[Live],
+        lives: &Lives,
         candidates: &[Candidate],
     ) -> Result<(), ProcessError> {
         self.process.mark_globals(mark)?;
-        self.acting(mark, live, candidates)
+        self.acting(mark, lives, candidates)
     }
 
     /// Marks from everything that can act: all but the candidates that are not revived.
     fn acting(
         &mut self,
         mark: &mut Mark,
-        live: &[Live],
+        lives: &Lives,
         candidates: &[Candidate],
     ) -> Result<(), ProcessError> {
         let process = self.process;
@@ -644,12 +384,8 @@ impl<M: TargetMemory> Pass<'_, M> {
         process.mark_specials(mark)?;
         process.mark_queued_finalizers(mark)?;
         let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
-        let acting: Vec<Live> = live
-            .iter()
-            .filter(|live| !waiting.contains(&live.gaddr))
-            .copied()
-            .collect();
-        self.goroutines(mark, &acting)
+        let acting = lives.living();
+        self.goroutines(mark, acting.filter(|live| !waiting.contains(&live.gaddr)))
     }
 
     /// Marks until nothing more is reached; the revived candidates are removed.
@@ -686,16 +422,23 @@ impl<M: TargetMemory> Pass<'_, M> {
     ) -> Result<(), ProcessError> {
         let revived: Vec<Live> = candidates
             .extract_if(.., |candidate| chosen(candidate))
-            .map(|Candidate { gaddr, header, .. }| Live { gaddr, header })
+            .map(|Candidate { gaddr, header, .. }| Live {
+                gaddr,
+                header: *header,
+            })
             .collect();
-        self.goroutines(mark, &revived)
+        self.goroutines(mark, revived.iter())
     }
 
     /// Marks what these goroutines hold: their g's (deferred calls, labels) and their stacks.
-    fn goroutines(&mut self, mark: &mut Mark, live: &[Live]) -> Result<(), ProcessError> {
+    fn goroutines<'l>(
+        &mut self,
+        mark: &mut Mark,
+        lives: impl Iterator<Item = &'l Live>,
+    ) -> Result<(), ProcessError> {
         let mut group: Vec<Live> = Vec::new();
         let mut total = 0;
-        for live in live {
+        for live in lives {
             let stack = stack(&live.header);
             let bytes = stack.end - stack.start;
             if bytes > STACK_BYTES {
@@ -787,155 +530,4 @@ impl<M: TargetMemory> Pass<'_, M> {
             self.errors.push(problem);
         }
     }
-}
-
-fn by_address(all: &[Live]) -> FxHashMap<u64, Header> {
-    all.iter().map(|live| (live.gaddr, live.header)).collect()
-}
-
-/// Those that are not dead.
-fn living(all: &[Live]) -> Vec<Live> {
-    let lives = |live: &&Live| live.header.state() != Some(State::Dead);
-    all.iter().filter(lives).copied().collect()
-}
-
-/// What is known about the words of one stack.
-pub(super) struct StackWords {
-    /// Of each word from the stack pointer on, whether it may be a pointer that is of use.
-    pub(super) of_use: Vec<bool>,
-    /// The frames, innermost first.
-    pub(super) extents: Vec<Extent>,
-    /// The frames of words that are arguments, by address.
-    pub(super) arguments: FxHashMap<u64, u32>,
-}
-
-impl StackWords {
-    /// Index of the frame that the word at an address belongs to.
-    pub(super) fn frame(&self, addr: u64) -> Option<u32> {
-        let argument_of = self.arguments.get(&addr).copied();
-        argument_of.or_else(|| {
-            let frame = (self.extents).partition_point(|extent| extent.caller_sp <= addr);
-            (frame < self.extents.len()).then_some(frame as u32)
-        })
-    }
-}
-
-/// Tells what is where on stacks.
-#[derive(Debug, Default)]
-pub(super) struct Stacks {
-    pcs: PcCache,
-    liveness: Liveness,
-}
-
-impl Stacks {
-    pub(super) fn new(pcs: PcCache) -> Stacks {
-        Stacks {
-            pcs,
-            liveness: Liveness::default(),
-        }
-    }
-
-    pub(super) fn into_pcs(self) -> PcCache {
-        self.pcs
-    }
-
-    /// For each word of `bytes`, a goroutine's stack from its stack pointer on, whether it may be a
-    /// pointer that is of use, and to which frame it belongs. `None` if nothing is known about it.
-    pub(super) fn live_words<M: TargetMemory>(
-        &mut self,
-        process: &GoProcess<M>,
-        header: &Header,
-        bytes: &[u8],
-    ) -> Option<StackWords> {
-        let standing = matches!(
-            header.state()?,
-            State::Waiting | State::Leaked | State::Syscall | State::Runnable | State::Preempted
-        );
-        // A panic leaves frames at places that they do not return to.
-        if !standing || header.panics != 0 {
-            return None;
-        }
-        let extents = self.extents(process, header, bytes);
-        let (binary, bias) = (process.binary(), process.bias());
-        let start = stack(header).start;
-        let (mut of_use, arguments) = (self.liveness).words(binary, bias, &extents, start, bytes);
-        deferred(process, header, bytes, &mut of_use)?;
-        Some(StackWords {
-            of_use,
-            extents,
-            arguments,
-        })
-    }
-
-    /// Where the frames of a stack are. `bytes` begin at its stack pointer.
-    pub(super) fn extents<M: TargetMemory>(
-        &mut self,
-        process: &GoProcess<M>,
-        header: &Header,
-        bytes: &[u8],
-    ) -> Vec<Extent> {
-        let mut extents = Vec::new();
-        if let Some((pc, sp, lr)) = header.stack_top()
-            && sp == stack(header).start
-        {
-            let mut walker = Walker {
-                memory: process.memory(),
-                binary: process.binary(),
-                bias: process.bias(),
-                pcs: &mut self.pcs,
-                max_frames: MAX_FRAMES,
-            };
-            let hi = header.stack_hi;
-            let start = Start { pc, sp, lr, hi };
-            walker.visit(start, bytes, &mut Vec::new(), &mut |extent| {
-                extents.push(extent);
-            });
-        }
-        extents
-    }
-}
-
-/// Makes the words of deferred calls count that are recorded on the stack: no map tells of them.
-/// `None` if they cannot be told.
-fn deferred<M: TargetMemory>(
-    process: &GoProcess<M>,
-    header: &Header,
-    bytes: &[u8],
-    words: &mut [bool],
-) -> Option<()> {
-    let range = stack(header);
-    let layout = process.layout().defer;
-    let mut record = header.defers;
-    let mut seen = 0;
-    while record != 0 {
-        let link = record.checked_add(u64::from(layout.link))?;
-        record = match record.checked_sub(range.start) {
-            Some(offset) if record < range.end => {
-                let first = offset as usize / 8;
-                words
-                    .get_mut(first..first + (layout.size as usize).div_ceil(8))?
-                    .fill(true);
-                u64_at(bytes, u32::try_from(link - range.start).ok()?)
-            }
-            // In the heap, from where the next one may be on the stack again.
-            _ => process.memory().read_u64(Addr(link)).ok()?,
-        };
-        seen += 1;
-        if seen > MAX_DEFERRED {
-            return None;
-        }
-    }
-    Some(())
-}
-
-/// What of a goroutine's stack is in use: all of it where memory does not say.
-pub(super) fn stack(header: &Header) -> Range<u64> {
-    let (lo, hi) = (header.stack_lo, header.stack_hi);
-    // Not yet started, or its stack was freed.
-    if lo == 0 || lo >= hi {
-        return 0..0;
-    }
-    let top = header.stack_top().map(|(_, sp, _)| sp);
-    let start = top.filter(|sp| (lo..=hi).contains(sp)).unwrap_or(lo);
-    start & !7..hi
 }

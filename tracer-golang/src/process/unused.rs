@@ -3,16 +3,18 @@
 //! Before global variables are marked: the goroutines that are not reached yet, and whose wait no variable
 //! leads to that the code which can still run may use ([`Uses`]).
 
-use rustc_hash::FxHashMap;
-use tracer_model::ids::Addr;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tracer_model::ids::{Addr, Goid};
 use tracer_model::snapshot::{Holder, Unused, WaitTarget};
 
 use super::bytes::u64_at;
+use super::candidates::Candidate;
 use super::header::Header;
 use super::mark::Mark;
 use super::memory::TargetMemory;
-use super::reachability::{Candidate, Pass, StackWords};
+use super::reachability::Pass;
 use super::role::Role;
+use super::stack_words::StackWords;
 use super::{ProcessError, holders};
 
 /// Bytes of global variables that are read together.
@@ -29,7 +31,8 @@ impl Held {
     /// of who else refers to what they wait on.
     pub(super) fn add_to(self, holders: &mut Vec<Holder>, unreached: &[Candidate]) -> Vec<Unused> {
         let mut unused = self.unused;
-        unused.retain(|unused| unreached.iter().all(|it| it.goid != unused.goid));
+        let unreached: FxHashSet<Goid> = unreached.iter().map(|it| it.goid).collect();
+        unused.retain(|unused| !unreached.contains(&unused.goid));
         for holder in self.holders {
             if !holders.contains(&holder) {
                 holders.push(holder);
@@ -58,12 +61,10 @@ impl<M: TargetMemory> Pass<'_, M> {
             if candidates.is_empty() || uses.unknown().is_some() {
                 return Ok(None);
             }
-            let mut used = Vec::new();
-            for candidate in candidates.iter() {
-                if candidate.statics.iter().any(|&addr| uses.has(addr)) {
-                    used.push(candidate.gaddr);
-                }
-            }
+            let used: FxHashSet<u64> = (candidates.iter())
+                .filter(|candidate| candidate.statics.iter().any(|&addr| uses.has(addr)))
+                .map(|candidate| candidate.gaddr)
+                .collect();
             let before = candidates.len();
             self.revive(mark, candidates, |candidate| {
                 used.contains(&candidate.gaddr)

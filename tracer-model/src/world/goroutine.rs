@@ -34,6 +34,20 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Those of a goroutine without events.
+    const fn none() -> Counters {
+        Counters {
+            parks: 0,
+            wakeups: 0,
+            wakeups_made: 0,
+            runs: 0,
+            scheduling_nanos: 0,
+            syscalls: 0,
+            syscall_nanos: 0,
+            blocked: SmallVec::new_const(),
+        }
+    }
+
     /// Nanoseconds that it spent in ended waits of a kind. A wait that nobody ended, as far as one
     /// can see (the network poller), counts up to the next sign of life; one that began before the
     /// tracer attached, or during a loss, does not count.
@@ -170,10 +184,17 @@ pub(super) struct Entry {
     told: Told,
     seen: Option<Seen>,
     last_site: Option<Pc>,
-    last_waker: Option<Waker>,
+    /// Most goroutines of a large program have waited since before the tracer came.
+    history: Option<Box<History>>,
     /// Knowledge older than this may be out of date, whatever else is known.
     doubted: Ktime,
+}
+
+/// What adds up from a goroutine's events.
+#[derive(Debug, Default)]
+struct History {
     counters: Counters,
+    last_waker: Option<Waker>,
 }
 
 impl Entry {
@@ -195,10 +216,13 @@ impl Entry {
             },
             seen: None,
             last_site: None,
-            last_waker: None,
+            history: None,
             doubted: Ktime(0),
-            counters: Counters::default(),
         }
+    }
+
+    fn counters(&mut self) -> &mut Counters {
+        &mut self.history.get_or_insert_default().counters
     }
 
     pub(super) const fn origin(&self) -> Origin {
@@ -253,13 +277,13 @@ impl Entry {
     /// yielded (of which there is no event), or since it did not park after all. Returns how long it
     /// waited for that since the wake-up or creation, if that was seen.
     pub(super) fn run(&mut self, at: Ktime, lost_at: Option<Ktime>) -> (Effect, Option<u64>) {
-        self.counters.runs += 1;
+        self.counters().runs += 1;
         let since = self.told.since;
         let latency = (self.told.phase == Phase::Runnable
             && at >= self.told.at
             && lost_at.is_none_or(|lost| lost <= since))
         .then(|| at.since(since));
-        self.counters.scheduling_nanos += latency.unwrap_or(0);
+        self.counters().scheduling_nanos += latency.unwrap_or(0);
         let effect = self.live(at, None, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             self.told.since = at;
@@ -269,7 +293,7 @@ impl Entry {
 
     /// The goroutine made another one runnable.
     pub(super) fn wake(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
-        self.counters.wakeups_made += 1;
+        self.counters().wakeups_made += 1;
         self.live(at, None, lost_at)
     }
 
@@ -344,7 +368,7 @@ impl Entry {
 
     /// The goroutine enters a system call.
     pub(super) fn enter_syscall(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
-        self.counters.syscalls += 1;
+        self.counters().syscalls += 1;
         let effect = self.act(at, None, lost_at);
         if effect.anomaly != Some(AnomalyKind::Late) {
             self.told.phase = Phase::Syscall;
@@ -364,7 +388,7 @@ impl Entry {
             && at >= self.told.at
             && lost_at.is_none_or(|lost| lost <= since))
         .then(|| at.since(since));
-        self.counters.syscall_nanos += nanos.unwrap_or(0);
+        self.counters().syscall_nanos += nanos.unwrap_or(0);
         (self.act(at, None, lost_at), nanos)
     }
 
@@ -376,7 +400,7 @@ impl Entry {
         object: Option<WaitObject>,
         lost_at: Option<Ktime>,
     ) -> Effect {
-        self.counters.parks += 1;
+        self.counters().parks += 1;
         // After a loss the park may be of a later select than the one that was seen.
         let begun = self.told.begun;
         let begun_for_this = match self.begun(lost_at) {
@@ -408,7 +432,7 @@ impl Entry {
         lost_at: Option<Ktime>,
         parks_seen: bool,
     ) -> Effect {
-        self.counters.wakeups += 1;
+        self.counters().wakeups += 1;
         if at < self.told.at {
             return Effect::late();
         }
@@ -428,7 +452,7 @@ impl Entry {
         self.told.phase = Phase::Runnable;
         self.told.since = at;
         self.told.at = at;
-        self.last_waker = Some(waker);
+        self.history.get_or_insert_default().last_waker = Some(waker);
         Effect { ended, anomaly }
     }
 
@@ -536,7 +560,7 @@ impl Entry {
             .then(|| at.since(since));
         let kind = reason.kind();
         if let Some(nanos) = nanos {
-            self.counters.add_blocked(kind, nanos);
+            self.counters().add_blocked(kind, nanos);
         }
         let object = match (kind, self.told.objects.as_slice()) {
             (WaitKind::Select, _) => None,
@@ -616,8 +640,9 @@ impl<'w> Goroutine<'w> {
     }
 
     /// What was counted of it.
-    pub const fn counters(self) -> &'w Counters {
-        &self.entry.counters
+    pub fn counters(self) -> &'w Counters {
+        static NONE: Counters = Counters::none();
+        (self.entry.history.as_ref()).map_or(&NONE, |history| &history.counters)
     }
 
     /// Where it last asked for a channel operation, if that was seen.
@@ -626,8 +651,8 @@ impl<'w> Goroutine<'w> {
     }
 
     /// Who woke it last, if that was seen.
-    pub const fn last_waker(self) -> Option<Waker> {
-        self.entry.last_waker
+    pub fn last_waker(self) -> Option<Waker> {
+        self.entry.history.as_ref()?.last_waker
     }
 
     /// Time of the newest event by it or for it.

@@ -273,7 +273,7 @@ fn was_read_in(channel: &Channel, goroutine: Goroutine<'_>) -> bool {
 fn read_value(channel: &Channel, direction: Direction, rank: usize) -> Option<&Value> {
     let contents = channel.contents()?;
     match direction {
-        Direction::Send => contents.send_waiting.get(rank)?.value.as_ref(),
+        Direction::Send => contents.send_waiting.get(rank)?.value.as_deref(),
         Direction::Receive => None,
     }
 }

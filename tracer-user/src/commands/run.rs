@@ -84,6 +84,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, quiet: bool) -> anyhow::R
         found: mut sites,
         left_out,
     } = probes::sites(&target.binary, args.level)?;
+    target.binary.release();
     if args.bench_worst {
         probes::move_to_entry(&mut sites);
     }

@@ -107,7 +107,7 @@ impl<'a> Entry<'a> {
                 .map(|waiter| Waiting {
                     goid: waiter.goid.0,
                     select: waiter.select,
-                    value: waiter.value.as_ref().map(value),
+                    value: waiter.value.as_deref().map(value),
                 })
                 .collect()
         };

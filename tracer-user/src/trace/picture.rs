@@ -303,7 +303,7 @@ fn channel_as_read(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
             .map(|waiter| Waiter {
                 goid: waiter.goid,
                 select: waiter.select,
-                value: waiter.value.cloned(),
+                value: waiter.value.cloned().map(Box::new),
             })
             .collect()
     };
