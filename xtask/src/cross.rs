@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use xshell::cmd;
 
-use crate::workspace;
+use crate::{debian, workspace};
 
 /// Its command.
 pub(crate) const COMPILER: &str = "aarch64-linux-gnu-gcc";
@@ -25,18 +25,8 @@ pub(crate) fn install() -> Result<()> {
     if links().is_ok() {
         return Ok(());
     }
-    println!("setup: installing gcc-aarch64-linux-gnu and libc6-dev-arm64-cross by apt-get");
     let apt = || -> Result<()> {
-        cmd!(shell, "apt-get -qq update").quiet().run()?;
-        cmd!(
-            shell,
-            "apt-get -qq install --yes --no-install-recommends
-             gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
-        )
-        .quiet()
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .ignore_stdout()
-        .run()?;
+        debian::install(&shell, &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])?;
         links()
     };
     apt().with_context(|| {

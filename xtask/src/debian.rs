@@ -1,11 +1,12 @@
-//! Files out of Debian's packages, without installing these: installing a server would start it.
+//! Debian's packages: installed when this process may, or files out of them.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use xshell::{Shell, cmd};
 
-/// Downloads a package and unpacks it into a directory, beside what is there.
+/// Downloads a package and unpacks it into a directory, beside what is there. Nothing is installed: to install
+/// a server would start it.
 pub(crate) fn unpack(package: &str, into: &Path) -> Result<()> {
     let shell = Shell::new()?;
     let partial = shell.create_temp_dir()?;
@@ -33,4 +34,27 @@ pub(crate) fn unpack(package: &str, into: &Path) -> Result<()> {
         .quiet()
         .run()?;
     Ok(())
+}
+
+/// Whether packages can be installed: Debian or a child of it, as root.
+pub(crate) fn can_install(shell: &Shell) -> bool {
+    Path::new("/etc/debian_version").exists()
+        && cmd!(shell, "id -u")
+            .quiet()
+            .read()
+            .is_ok_and(|id| id == "0")
+}
+
+/// Installs packages, which must be named in full.
+pub(crate) fn install(shell: &Shell, packages: &[&str]) -> Result<()> {
+    println!("setup: installing {} by apt-get", packages.join(" "));
+    cmd!(shell, "apt-get update --quiet --quiet").run()?;
+    cmd!(
+        shell,
+        "apt-get install --yes --quiet --quiet --no-install-recommends"
+    )
+    .args(packages)
+    .env("DEBIAN_FRONTEND", "noninteractive")
+    .run()
+    .with_context(|| format!("cannot install {}", packages.join(" ")))
 }

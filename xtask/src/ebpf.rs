@@ -1,7 +1,7 @@
 //! Builds the BPF objects that `gotrace` embeds.
 //!
 //! They are committed, so that building `gotrace` needs a stable Rust alone. Building them needs
-//! more: a compiler with the library's source beside it ([`compiler`]) and a linker for BPF
+//! more: a compiler with the library's source beside it ([`crate::compiler`]) and a linker for BPF
 //! ([`tools`]). Their bytes depend on the versions of both, which `BUILT` beside them names, and on
 //! nothing else: paths are remapped, and each architecture is built by itself.
 
@@ -13,14 +13,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use sha2::{Digest as _, Sha256};
-use xshell::{Cmd, Shell, cmd};
+use xshell::{Shell, cmd};
 
+use crate::compiler::Compiler;
 use crate::workspace;
-use compiler::Compiler;
 use tools::Tools;
 
-mod apt;
-mod compiler;
+pub(crate) use tools::LLVM;
+
 mod tools;
 
 /// Architectures of the kernels that the objects run on, as BPF code calls them.
@@ -40,7 +40,7 @@ pub(crate) struct Options {
 /// Builds the objects of all architectures, and replaces or checks the committed ones.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let shell = workspace::shell()?;
-    let compiler = Compiler::find(&shell, tools::LLVM)?;
+    let compiler = Compiler::find(&shell, LLVM)?;
     println!(
         "ebpf: {} at {} ({})",
         compiler.version,
@@ -52,7 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
     // Before the flags are made: they name the directories that this fills.
     let manifest = workspace::root().join("tracer-ebpf/Cargo.toml");
-    cargo(&shell)
+    workspace::bare_cargo(&shell)
         .args(["fetch", "--quiet", "--locked", "--manifest-path"])
         .arg(&manifest)
         .run()?;
@@ -137,7 +137,7 @@ fn build(shell: &Shell, compiler: &Compiler, tools: &Tools, arch: &str) -> Resul
     let _in_package = shell.push_dir(&package);
     let target = workspace::target().join("ebpf");
     let flags = flags(compiler, arch)?.join("\x1f");
-    cargo(shell)
+    workspace::bare_cargo(shell)
         .args(["build", "--quiet", "--locked", "--release"])
         .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none"])
         .arg("--target-dir")
@@ -223,31 +223,6 @@ fn refuse_mangled_names(object: &[u8]) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// The cargo that runs this task, without what it and the caller's shell set for this task's own
-/// build: flags, wrappers, profiles, a target directory, a toolchain.
-fn cargo(shell: &Shell) -> Cmd<'_> {
-    const KEPT: [&str; 6] = [
-        "CARGO_HOME",
-        "CARGO_HTTP_",
-        "CARGO_NET_",
-        "CARGO_REGISTR",
-        "CARGO_SOURCE_",
-        "CARGO_TERM_",
-    ];
-    let mut cargo = workspace::cargo(shell);
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy();
-        let set_by_build = name.starts_with("CARGO")
-            || name.starts_with("RUSTC")
-            || name.starts_with("RUSTDOC")
-            || matches!(&*name, "RUSTFLAGS" | "RUSTUP_TOOLCHAIN");
-        if set_by_build && !KEPT.iter().any(|kept| name.starts_with(kept)) {
-            cargo = cargo.env_remove(&*name);
-        }
-    }
-    cargo
 }
 
 fn cargo_home() -> Result<PathBuf> {

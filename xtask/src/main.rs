@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod arm64;
 mod bench;
 mod chaos;
+mod compiler;
 mod corpus;
 mod cross;
 mod debian;
@@ -44,6 +46,8 @@ enum Task {
     Fixtures(go::Versions),
     /// Build the BPF objects that gotrace embeds.
     Ebpf(ebpf::Options),
+    /// Build `gotrace` for arm64, static; compare what it says of a recording with what this machine's says.
+    Arm64(arm64::Options),
     /// Add the layouts of Go versions to the table that gotrace carries, or compare them with it.
     Layouts(layouts::Options),
     /// Print where gotrace's probes would sit in a Go binary, and why that is safe or refused.
@@ -98,6 +102,7 @@ fn run(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Ebpf(options) => ebpf::run(&options),
+        Task::Arm64(options) => arm64::run(&options),
         Task::Layouts(options) => layouts::run(&options),
         Task::Sites(options) => sites::print(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -48,6 +48,31 @@ pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
     cmd!(shell, "{cargo}")
 }
 
+/// The cargo that runs this task, without what it and the caller's shell set for this task's own
+/// build: flags, wrappers, profiles, a target directory, a toolchain.
+pub(crate) fn bare_cargo(shell: &Shell) -> Cmd<'_> {
+    const KEPT: [&str; 6] = [
+        "CARGO_HOME",
+        "CARGO_HTTP_",
+        "CARGO_NET_",
+        "CARGO_REGISTR",
+        "CARGO_SOURCE_",
+        "CARGO_TERM_",
+    ];
+    let mut command = cargo(shell);
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        let set_by_build = name.starts_with("CARGO")
+            || name.starts_with("RUSTC")
+            || name.starts_with("RUSTDOC")
+            || matches!(&*name, "RUSTFLAGS" | "RUSTUP_TOOLCHAIN");
+        if set_by_build && !KEPT.iter().any(|kept| name.starts_with(kept)) {
+            command = command.env_remove(&*name);
+        }
+    }
+    command
+}
+
 /// Builds the `gotrace` program with optimisation and returns its path.
 pub(crate) fn build_gotrace(shell: &Shell) -> Result<PathBuf> {
     cargo(shell)

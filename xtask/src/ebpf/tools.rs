@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
-use super::compiler::Compiler;
-use super::{apt, cargo};
-use crate::workspace;
+use crate::compiler::Compiler;
+use crate::{debian, workspace};
 
 /// The linker's version, from crates.io.
 const LINKER_VERSION: &str = "0.13.0";
 
 /// The LLVM that the linker is built with, and Debian's package and directory of it.
-pub(super) const LLVM: u32 = 22;
+pub(crate) const LLVM: u32 = 22;
 const LLVM_PACKAGE: &str = "llvm-22-dev";
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
@@ -82,15 +81,15 @@ fn linker(shell: &Shell, compiler: &Compiler) -> Result<PathBuf> {
         let on_path = env::var_os("PATH").is_some_and(|path| {
             env::split_paths(&path).any(|directory| directory.join("bpf-linker").exists())
         });
-        if !development.exists() && !on_path && apt::available(shell) {
-            apt::install(shell, &[LLVM_PACKAGE])?;
+        if !development.exists() && !on_path && debian::can_install(shell) {
+            debian::install(shell, &[LLVM_PACKAGE])?;
         }
         if development.exists() {
             println!(
                 "ebpf: building bpf-linker {LINKER_VERSION} into {} (one to two minutes)",
                 home.display()
             );
-            cargo(shell)
+            workspace::bare_cargo(shell)
                 .args([
                     "install",
                     "--quiet",

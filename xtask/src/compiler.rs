@@ -1,4 +1,5 @@
-//! A Rust compiler that can build `core` for BPF: one with the library's source in its sysroot.
+//! A Rust compiler that can build for targets whose library is not installed: one with the library's source in
+//! its sysroot.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use xshell::{Shell, cmd};
 
-use super::apt;
+use crate::debian;
 
 /// The variable that names the compiler to use.
 const OVERRIDE: &str = "GOTRACE_BPF_RUSTC";
@@ -15,15 +16,15 @@ const OVERRIDE: &str = "GOTRACE_BPF_RUSTC";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler with its library's source.
-pub(super) struct Compiler {
+pub(crate) struct Compiler {
     /// The compiler itself, no wrapper.
-    pub(super) rustc: PathBuf,
+    pub(crate) rustc: PathBuf,
     /// What it says of itself: one line with its version and LLVM's.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// Major version of its LLVM; the linker's must not be older.
-    pub(super) llvm: u32,
+    pub(crate) llvm: u32,
     /// Why it was taken.
-    pub(super) reason: &'static str,
+    pub(crate) reason: &'static str,
     sysroot: PathBuf,
 }
 
@@ -31,7 +32,7 @@ impl Compiler {
     /// The first compiler that has its library's source and whose output a linker of this LLVM,
     /// a major version, can read; on Debian, as root, installs one if there is none. Failing that,
     /// the first that has its source: a newer linker may be on PATH.
-    pub(super) fn find(shell: &Shell, llvm: u32) -> Result<Compiler> {
+    pub(crate) fn find(shell: &Shell, llvm: u32) -> Result<Compiler> {
         if let Some(rustc) = env::var_os(OVERRIDE).filter(|rustc| !rustc.is_empty()) {
             let rustc = PathBuf::from(rustc);
             return Compiler::open(shell, &rustc, "named by GOTRACE_BPF_RUSTC")?
@@ -41,8 +42,8 @@ impl Compiler {
         if let Some(compiler) = Compiler::installed(shell).find(links) {
             return Ok(compiler);
         }
-        if apt::available(shell) {
-            apt::install(shell, &["rustc-web", "rust-web-src"])?;
+        if debian::can_install(shell) {
+            debian::install(shell, &["rustc-web", "rust-web-src"])?;
             if let Some(compiler) = Compiler::installed(shell).find(links) {
                 return Ok(compiler);
             }
@@ -51,7 +52,7 @@ impl Compiler {
             return Ok(compiler);
         }
         bail!(
-            "no Rust compiler here has its library's source, which building for BPF needs.\n\
+            "no Rust compiler here has its library's source, which building for another target needs.\n\
              looked at: {OVERRIDE}, rustup's nightly, rustup's default, {DEBIAN_RUSTC}\n\
              next, with rustup: rustup toolchain install nightly --component rust-src\n\
              next, on Debian 12 as root: apt-get install rustc-web rust-web-src llvm-22-dev"
@@ -107,12 +108,12 @@ impl Compiler {
     }
 
     /// The source of the compiler and its library.
-    pub(super) fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         self.sysroot.join("lib/rustlib/src/rust")
     }
 
     /// Programs that rustup's `llvm-tools` component puts into the sysroot.
-    pub(super) fn llvm_tool(&self, name: &str) -> PathBuf {
+    pub(crate) fn llvm_tool(&self, name: &str) -> PathBuf {
         self.sysroot
             .join("lib/rustlib")
             .join(format!("{}-unknown-linux-gnu", env::consts::ARCH))
