@@ -1205,3 +1205,33 @@ fn channels_that_are_waited_on_stay_and_cost_no_search_each() {
     assert_eq!(world.channels().len() as u64, CHANNELS);
     assert_eq!(world.forgotten_channels(), 0);
 }
+
+#[test]
+fn a_sender_that_the_kernel_does_not_let_run_has_not_lost_its_message() {
+    // g1 begins to send and is off its processor for 50 ms; meanwhile g2 finds the buffer empty, is let go on
+    // by the message, and says so by what it does next.
+    let mut world = World::new();
+    run(
+        &mut world,
+        "1000 g1 make c1
+         2000 g1 send c1 0/4
+         50000000 g2 recv c1 0/4
+         50001000 g2 recv c1 0/4
+         50001500 g1 exit
+         50002000 g2 park recv:c1",
+    );
+    let flows = world.flows();
+    assert_eq!((flows.delivered(), flows.stale()), (1, 0));
+    assert_eq!(flows.outcomes().closed_receives, 0);
+
+    // That of a send which is over is in an empty buffer no more, whoever was given it.
+    let mut world = World::new();
+    run(
+        &mut world,
+        "1000 g1 make c1
+         2000 g1 send c1 0/4
+         3000 g1 exit
+         50000000 g2 recv c1 0/4",
+    );
+    assert_eq!(world.flows().stale(), 1);
+}

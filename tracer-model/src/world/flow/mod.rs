@@ -262,6 +262,7 @@ impl Flows {
             sender,
             began: Some(at),
             entered: op.fill.is_none_or(|fill| fill.cap > 0).then_some(at),
+            sent: false,
             site: op.site,
             cause: self.cause(sender),
         };
@@ -303,12 +304,17 @@ impl Flows {
             Doing::Attempt { .. } => self.outcomes.failed_sends += 1,
             Doing::Send { chan } => {
                 // Without a buffer and a hand-off it has panicked: the channel is closed.
-                let newest = self.queues.newest(chan, goid);
-                if newest.is_some_and(|item| item.entered.is_none()) {
-                    self.outcomes.failed_sends += 1;
-                    self.queues.remove(chan, goid);
-                } else {
-                    self.outcomes.buffered_sends += 1;
+                match self.queues.newest(chan, goid) {
+                    Some(Item { entered: None, .. }) => {
+                        self.outcomes.failed_sends += 1;
+                        self.queues.remove(chan, goid);
+                    }
+                    item => {
+                        self.outcomes.buffered_sends += 1;
+                        if let Some(item) = item {
+                            item.sent = true;
+                        }
+                    }
                 }
             }
             Doing::Receive {
@@ -447,7 +453,11 @@ impl Flows {
         let item = match (taken.or_else(|| queue.take()), waiting) {
             (Some(oldest), Some(waiting)) => {
                 let entered = Some(at);
-                queue.enter(Item { entered, ..waiting });
+                queue.enter(Item {
+                    entered,
+                    sent: true,
+                    ..waiting
+                });
                 oldest
             }
             // There is no buffer; or it is not known what is in it.
@@ -498,6 +508,7 @@ impl Flows {
                         sender: goid,
                         began: Some(at),
                         entered: Some(now),
+                        sent: true,
                         site,
                         cause,
                     });
@@ -541,6 +552,7 @@ impl Flows {
             sender,
             began: Some(began),
             entered: None,
+            sent: false,
             site,
             cause: self.cause(sender),
         })

@@ -15,6 +15,9 @@ const QUEUE: usize = 1 << 16;
 const QUEUES: usize = 1 << 16;
 /// A message that should have left an empty buffer so long ago was none, in nanoseconds.
 const STALE: u64 = 10_000_000;
+/// The same while its sender may still be on its way to the channel's lock: a thread that the kernel does not
+/// let run can be there for long.
+const STALE_BEGUN: u64 = 1_000_000_000;
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,8 @@ pub(super) struct Item {
     pub(super) began: Option<Ktime>,
     /// Since when it is in the buffer; `None` while its sender waits, and if there is no buffer.
     pub(super) entered: Option<Ktime>,
+    /// Whether its send is over, or it was put into the buffer by another goroutine.
+    pub(super) sent: bool,
     pub(super) site: Option<Pc>,
     pub(super) cause: Option<Cause>,
 }
@@ -124,6 +129,7 @@ impl Queues {
                 sender: Goid(0),
                 began: None,
                 entered: Some(at),
+                sent: true,
                 site: None,
                 cause: None,
             };
@@ -133,8 +139,9 @@ impl Queues {
         }
         if fill.len == 0 {
             let is_stale = |item: &mut Item| {
+                let limit = if item.sent { STALE } else { STALE_BEGUN };
                 item.entered
-                    .is_some_and(|entered| at.since(entered) > STALE)
+                    .is_some_and(|entered| at.since(entered) > limit)
             };
             while queue.items.pop_front_if(is_stale).is_some() {
                 *stale += 1;
