@@ -8,9 +8,10 @@
 use rustc_hash::FxHashMap;
 
 use super::finding::{Finding, FindingId, FindingKind, Verdict};
+use super::report::Report;
 use super::text::goroutines;
 use super::timers::timers;
-use super::{MAIN, Report, waits_forever};
+use super::{MAIN, waits_forever};
 use crate::ids::{ChanAddr, Goid};
 use crate::snapshot::{Channel, Goroutine, State};
 use crate::symbol::Landmark;

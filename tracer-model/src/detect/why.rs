@@ -7,7 +7,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::finding::{Finding, FindingId, Verdict};
 use super::graph::Step;
-use super::{Report, is_on_purpose, last_event, objects, stack, text, waits_forever};
+use super::report::Report;
+use super::{is_on_purpose, last_event, objects, stack, text, waits_forever};
 use crate::ids::{Addr, Goid, Pc};
 use crate::snapshot::{Goroutine, Snapshot, State, User, WaitTarget};
 use crate::symbol::{Symbolizer, user_site};
