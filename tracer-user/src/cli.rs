@@ -117,7 +117,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) target: RunTarget,
     /// What to trace: each level sees more and costs the target more
-    #[arg(short, long, value_enum, default_value_t = Level::Park)]
+    #[arg(short, long, value_enum, default_value_t = Level::Auto)]
     pub(crate) level: Level,
     /// Of `--level auto`: how much of the target's CPU time its probes may take [default: 1%]
     #[arg(short, long, value_name = "PERCENT", value_parser = budget)]

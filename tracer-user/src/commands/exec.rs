@@ -74,10 +74,16 @@ struct Watch {
 
 /// Runs the command to its end.
 pub(super) fn leaks(args: &LeaksArgs, command: &[String]) -> anyhow::Result<Verdict> {
-    if args.source.moment.at.is_some() {
-        return Err(Failure::new("a command that is started has no moments")
-            .next("leave --at out, or give a recording with --from")
-            .into());
+    let moment = &args.source.moment;
+    for (given, flag) in [
+        (moment.at.is_some(), "--at"),
+        (moment.identity.is_some(), "--identity"),
+    ] {
+        if given {
+            let failure = Failure::new(format!("{flag} is about a recording, not a command"));
+            let next = format!("leave {flag} out, or give a recording with --from");
+            return Err(failure.next(next).into());
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
