@@ -209,11 +209,8 @@ layouts! {
     }
     /// `runtime.p`, a processor: what a goroutine needs to run.
     P of "runtime.p" {
-        sudogcache: "sudogcache";
-        sudogbuf: "sudogbuf";
         mspancache: "mspancache";
         gcw: "gcw";
-        wb_buf: "wbBuf";
         run_safe_point_fn: "runSafePointFn";
     }
     /// `runtime.timer`.

@@ -142,11 +142,11 @@ var errLate = errors.New("no price in time")
 
 // quotePrices asks for prices that come too late.
 func quotePrices(leaks int, every time.Duration, known *truth) {
-	for i := 0; ; i++ {
-		if i < leaks {
-			_, _ = quote(i, known)
-		}
+	for i := 0; i < leaks; i++ {
+		_, _ = quote(i, known)
 		time.Sleep(every)
+	}
+	for ; ; time.Sleep(time.Second) {
 	}
 }
 

@@ -168,12 +168,13 @@ impl<M: TargetMemory> GoProcess<M> {
         Ok(())
     }
 
-    /// Marks what a processor holds: timers above all, and whatever else is no cache.
+    /// Marks what a processor holds: timers above all, and whatever else is no cache. What is before its caches
+    /// of sudogs refers to nothing of the program's (Go 1.19 to 1.27): free defers, the queue of g's, and where
+    /// free pages begin (`p.pcache.base`), which is where an object begins that has come to lie there.
     pub(super) fn mark_processor(&self, mark: &mut Mark, p: u64) -> Result<(), MemoryError> {
         let layout = &self.layout().p;
         let at = |offset: u32| p.wrapping_add(u64::from(offset));
         for range in [
-            p..at(layout.sudogcache),
             at(layout.mspancache)..at(layout.gcw),
             at(layout.run_safe_point_fn)..at(layout.size),
         ] {
