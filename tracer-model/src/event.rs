@@ -133,6 +133,30 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// What it is called in every output.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            EventKind::SendBegin(_) => "send",
+            EventKind::ReceiveBegin(_) => "receive",
+            EventKind::Close(_) => "close",
+            EventKind::SelectBegin { .. } => "select",
+            EventKind::SelectEnd { .. } => "select_end",
+            EventKind::Acquire { .. } => "acquire",
+            EventKind::SyscallEnter => "syscall_enter",
+            EventKind::SyscallExit => "syscall_exit",
+            EventKind::Park { .. } => "park",
+            EventKind::Ready { .. } => "ready",
+            EventKind::Create { .. } => "create",
+            EventKind::Run => "run",
+            EventKind::Make { .. } => "make",
+            EventKind::Direct { .. } => "direct",
+            EventKind::Exit => "exit",
+            EventKind::Lost { .. } => "lost",
+        }
+    }
+}
+
 /// A send, receive or close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChanOp {

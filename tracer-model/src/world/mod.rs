@@ -28,7 +28,7 @@ use crate::snapshot::{Snapshot, State};
 use crate::wait::{Direction, WaitKind, WaitObject, WaitReason};
 
 pub use channel::{Channel, Contents, Made, Side, Sites};
-pub use flow::{Flows, Hop, HopTimes, Path};
+pub use flow::{Delivery, Flows, Hop, HopTimes, Path};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
 pub use join::{Known, Source, Stamp};
 pub use lock::{Lock, Locks};
@@ -143,6 +143,19 @@ impl World {
     pub fn without_parks(mut self) -> World {
         self.parks_seen = false;
         self
+    }
+
+    /// The same world, which keeps every message's way until [`World::take_deliveries`] asks for it: ask after
+    /// each event.
+    #[must_use]
+    pub fn with_deliveries(mut self) -> World {
+        self.flows.keep_deliveries();
+        self
+    }
+
+    /// Appends the messages that were delivered since it was asked last.
+    pub fn take_deliveries(&mut self, into: &mut Vec<Delivery>) {
+        self.flows.take_deliveries(into);
     }
 
     /// The probes are others from now on, and what happened since the last event was not traced:

@@ -91,8 +91,7 @@ pub(crate) struct Case {
 impl Event {
     pub(crate) fn new(told: &Told, symbols: &dyn Symbolizer, clock: WallClock) -> Event {
         let site = |pc: Option<_>| pc.and_then(|pc| Site::of(pc, symbols));
-        let operation = |event, op: &ChanOp| Event {
-            event,
+        let operation = |op: &ChanOp| Event {
             channel: op.chan.map(|chan| chan.to_string()),
             len: op.fill.map(|fill| fill.len),
             cap: op.fill.map(|fill| fill.cap),
@@ -100,9 +99,9 @@ impl Event {
             ..Event::default()
         };
         let event = match &told.kind {
-            EventKind::SendBegin(op) => operation("send", op),
-            EventKind::ReceiveBegin(op) => operation("receive", op),
-            EventKind::Close(op) => operation("close", op),
+            EventKind::SendBegin(op) | EventKind::ReceiveBegin(op) | EventKind::Close(op) => {
+                operation(op)
+            }
             EventKind::SelectBegin {
                 cases,
                 nils: _,
@@ -110,30 +109,19 @@ impl Event {
                 truncated: _,
                 site: at,
             } => Event {
-                event: "select",
                 cases: cases.iter().filter_map(case).collect(),
                 site: site(*at),
                 ..Event::default()
             },
             EventKind::SelectEnd { case } => Event {
-                event: "select_end",
                 case: *case,
                 ..Event::default()
             },
-            EventKind::Acquire { object } => Event {
-                event: "acquire",
-                ..Event::of_object(Some(*object))
-            },
-            EventKind::SyscallEnter => Event {
-                event: "syscall_enter",
-                ..Event::default()
-            },
-            EventKind::SyscallExit => Event {
-                event: "syscall_exit",
-                ..Event::default()
-            },
+            EventKind::Acquire { object } => Event::of_object(Some(*object)),
+            EventKind::SyscallEnter | EventKind::SyscallExit | EventKind::Run | EventKind::Exit => {
+                Event::default()
+            }
             EventKind::Park { reason, object } => Event {
-                event: "park",
                 wait_reason: Some(reason.to_string()),
                 ..Event::of_object(*object)
             },
@@ -142,7 +130,6 @@ impl Event {
                 reason,
                 object,
             } => Event {
-                event: "ready",
                 other: Some(*woken),
                 wait_reason: Some(reason.to_string()),
                 ..Event::of_object(*object)
@@ -153,18 +140,12 @@ impl Event {
                 start,
                 site: at,
             } => Event {
-                event: "create",
                 other: Some(*child),
                 start: Site::of(*start, symbols),
                 site: site(*at),
                 ..Event::default()
             },
-            EventKind::Run => Event {
-                event: "run",
-                ..Event::default()
-            },
             EventKind::Make { chan, site: at } => Event {
-                event: "make",
                 channel: Some(chan.to_string()),
                 site: site(*at),
                 ..Event::default()
@@ -175,18 +156,12 @@ impl Event {
                 partner,
                 partner_selects: _,
             } => Event {
-                event: "direct",
                 channel: Some(chan.to_string()),
                 direction: Some(*direction),
                 other: Some(*partner),
                 ..Event::default()
             },
-            EventKind::Exit => Event {
-                event: "exit",
-                ..Event::default()
-            },
             EventKind::Lost { count } => Event {
-                event: "lost",
                 count: Some(*count),
                 ..Event::default()
             },
@@ -194,6 +169,7 @@ impl Event {
         Event {
             time: clock.rfc3339(told.at),
             goid: told.actor,
+            event: told.kind.name(),
             ..event
         }
     }

@@ -55,6 +55,21 @@ struct Cause {
     inherited: bool,
 }
 
+/// A message on its way from a sender to a receiver that are both known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// The channel's address at that time.
+    pub chan: ChanAddr,
+    /// Who sent it; `Goid(0)` is the runtime, such as a timer.
+    pub sender: Goid,
+    /// When the send began: of one in a select, when that began.
+    pub sent: Ktime,
+    /// Who received it.
+    pub receiver: Goid,
+    /// When it was handed over; of one out of the buffer, when the receive began.
+    pub received: Ktime,
+}
+
 /// What a goroutine is about.
 #[derive(Debug, Default)]
 enum Doing {
@@ -112,9 +127,21 @@ pub struct Flows {
     outcomes: Outcomes,
     delivered: u64,
     unknown: u64,
+    /// Those that nobody has asked for yet, if somebody is going to ask.
+    deliveries: Option<Vec<Delivery>>,
 }
 
 impl Flows {
+    pub(super) fn keep_deliveries(&mut self) {
+        self.deliveries = Some(Vec::new());
+    }
+
+    pub(super) fn take_deliveries(&mut self, into: &mut Vec<Delivery>) {
+        if let Some(deliveries) = &mut self.deliveries {
+            into.append(deliveries);
+        }
+    }
+
     /// Messages whose way from sender to receiver was seen.
     pub const fn delivered(&self) -> u64 {
         self.delivered
@@ -329,7 +356,7 @@ impl Flows {
                 match taken.or_else(late) {
                     Some(item) => {
                         self.outcomes.buffered_receives += 1;
-                        self.deliver(item, goid, made(chan), site, at, false);
+                        self.deliver(item, goid, (chan, made(chan)), site, at, false);
                     }
                     None if blocking => self.outcomes.closed_receives += 1,
                     None => self.outcomes.failed_receives += 1,
@@ -428,7 +455,7 @@ impl Flows {
         let item = item.or_else(|| self.queues.of(chan).take());
         let site = self.leave_receive(receiver);
         if let Some(item) = item {
-            self.deliver(item, receiver, made(chan), site, at, true);
+            self.deliver(item, receiver, (chan, made(chan)), site, at, true);
         }
     }
 
@@ -469,7 +496,7 @@ impl Flows {
             (Some(oldest), None) => oldest,
             (None, None) => return,
         };
-        self.deliver(item, receiver, made(chan), site, at, false);
+        self.deliver(item, receiver, (chan, made(chan)), site, at, false);
     }
 
     /// A select has ended. What a hand-off did not tell went through the buffer.
@@ -516,7 +543,7 @@ impl Flows {
             }
             Direction::Receive => {
                 if let Some(item) = self.queues.of(chan).take() {
-                    self.deliver(item, goid, made(chan), site, now, false);
+                    self.deliver(item, goid, (chan, made(chan)), site, now, false);
                 }
             }
         }
@@ -575,16 +602,26 @@ impl Flows {
         }
     }
 
-    /// The receiver has the message. `waited` tells whether it was parked for it.
+    /// The receiver has the message, out of a channel that was made somewhere. `waited` tells whether it
+    /// was parked for it.
     fn deliver(
         &mut self,
         item: Item,
         receiver: Goid,
-        made: Option<Pc>,
+        (chan, made): (ChanAddr, Option<Pc>),
         site: Option<Pc>,
         at: Ktime,
         waited: bool,
     ) {
+        if let (Some(deliveries), Some(sent)) = (&mut self.deliveries, item.began) {
+            deliveries.push(Delivery {
+                chan,
+                sender: item.sender,
+                sent,
+                receiver,
+                received: at,
+            });
+        }
         let hop = Hop {
             made,
             sent: item.site,
