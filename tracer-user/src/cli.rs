@@ -1,5 +1,6 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
+mod export;
 mod record;
 
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use tracer_model::query::{Criterion, Filter};
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
 use crate::record::replay::{When, when};
 
+pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
 
 /// A continuous, non-stop tracer for Go programs.
@@ -68,6 +70,8 @@ pub(crate) enum Command {
     Why(WhyArgs),
     /// Compare two sides, or name the one of several replicas that is unlike the others
     Diff(DiffArgs),
+    /// Write what was traced, or how everything is, in the format of another tool
+    Export(ExportArgs),
 }
 
 /// Which process, or which saved snapshot.
@@ -647,6 +651,20 @@ mod tests {
             ),
             ("gotrace diff a", false),
             ("gotrace diff a b --fail-on hue", false),
+            ("gotrace export perfetto --pid 1 -o x", true),
+            ("gotrace export csv --from x --from-time -5s", true),
+            ("gotrace export csv --pid 1 --from-time -5s", false),
+            (
+                "gotrace export pprof --profile block --pid 1 --for 5s",
+                true,
+            ),
+            ("gotrace export pprof --from x --for 5s", false),
+            ("gotrace export pprof --profile heap --pid 1", false),
+            ("gotrace export chrome --level park -o x -- ./svc -v", true),
+            ("gotrace export chrome --from x --level park", false),
+            ("gotrace export chrome", false),
+            ("gotrace export --pid 1", false),
+            ("gotrace export svg --pid 1", false),
         ] {
             let parsed = Cli::try_parse_from(line.split_whitespace());
             assert_eq!(parsed.is_ok(), ok, "{line}: {:?}", parsed.err());

@@ -97,7 +97,7 @@ impl EventsOf {
 }
 
 /// The last seconds alone.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct LastArgs {
     /// Keep the last seconds in memory, e.g. 60s, and write them into a file of their own when a deadlock

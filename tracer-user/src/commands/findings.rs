@@ -221,7 +221,8 @@ fn document<'a>(
     }
 }
 
-fn graph_of(look: &Look, source: &Source) -> Graph {
+/// The wait-for graph of what was found.
+pub(super) fn graph_of(look: &Look, source: &Source) -> Graph {
     Graph::of_waits(&look.waits, &look.snapshot, source.symbols())
 }
 

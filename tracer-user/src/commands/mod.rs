@@ -2,6 +2,7 @@
 
 mod diff;
 mod exec;
+mod export;
 mod findings;
 mod oneshot;
 mod record;
@@ -57,5 +58,6 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         },
         Command::Why(args) => why::why(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Export(args) => export::export(&args),
     }
 }

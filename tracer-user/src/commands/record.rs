@@ -5,6 +5,7 @@ use tracer_record::sink::Limits;
 
 use super::Verdict;
 use super::run;
+use super::screen::Voice;
 use crate::cli::{Listen, RecordArgs};
 use crate::failure::Failure;
 use crate::record::{Keep, Plan};
@@ -34,5 +35,5 @@ pub(super) fn record(args: RecordArgs) -> anyhow::Result<Verdict> {
     let mut trace = args.trace;
     // It serves nobody unless it is asked to.
     trace.listen = trace.listen.or(Some(Listen::Off));
-    run::trace(trace, Some(plan), true)
+    run::trace(trace, Some(plan), Voice::Quiet)
 }

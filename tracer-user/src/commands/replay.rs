@@ -6,7 +6,7 @@ use tracer_model::ids::Ktime;
 
 use super::Verdict;
 use super::oneshot::print_json;
-use super::screen::Screen;
+use super::screen::{Screen, Voice};
 use crate::cli::{Format, ReplayArgs};
 use crate::document::events::{self, Event};
 use crate::document::moment::Moment;
@@ -46,7 +46,7 @@ fn again(replay: &mut Replay, window: Window, format: Format) -> anyhow::Result<
                 .into(),
         );
     };
-    let mut screen = Screen::new(format, false);
+    let mut screen = Screen::new(format, Voice::Full);
     screen.attached(&attached)?;
     let mut verdict = Verdict::Clean;
     replay.tell(window, &mut |heard| {

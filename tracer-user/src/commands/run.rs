@@ -13,7 +13,7 @@ use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime
 use tracer_model::detect::Trends;
 
 use super::Verdict;
-use super::screen::Screen;
+use super::screen::{Screen, Voice};
 use crate::cli::{Level, Listen, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
@@ -55,11 +55,11 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
         }
         (None, _) => None,
     };
-    trace(args, plan, false)
+    trace(args, plan, Voice::Full)
 }
 
 /// The same, recorded if there is a plan for that.
-pub(super) fn trace(args: RunArgs, plan: Option<Plan>, quiet: bool) -> anyhow::Result<Verdict> {
+pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -163,7 +163,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, quiet: bool) -> anyhow::R
         child,
         signals,
         plan,
-        quiet,
+        voice,
     };
     session.follow(&runtime, process, source, governed)
 }
@@ -220,7 +220,7 @@ struct Session {
     signals: Signals,
     /// How it is to be recorded.
     plan: Option<Plan>,
-    quiet: bool,
+    voice: Voice,
 }
 
 impl Session {
@@ -271,7 +271,7 @@ impl Session {
                 observer: ask_observer.clone(),
             },
         )?;
-        let mut screen = Screen::new(self.args.format, self.quiet);
+        let mut screen = Screen::new(self.args.format, self.voice);
         screen.attached(&self.attached)?;
         let pipeline = thread::Builder::new()
             .name("gotrace-events".to_owned())
@@ -289,7 +289,7 @@ impl Session {
                     observer::observe(process, &options, interval, &to_pipeline, &observer_asked);
                 }
             })?;
-        let quiet = recording.as_ref().filter(|_| self.quiet);
+        let quiet = recording.as_ref().filter(|_| self.voice != Voice::Full);
         let progress = quiet.map(Recording::progress);
         let shown = runtime.block_on(async {
             tokio::select! {
@@ -311,8 +311,13 @@ impl Session {
             ))?;
         }
         if let Some(recording) = recording {
-            // Standard output is the trace's.
-            eprintln!("{}", text::safe_lines(&recording.finish()?));
+            let written = recording.finish()?;
+            // Standard output is the trace's. Whoever records for a purpose of his own says how it went.
+            if self.voice != Voice::Warnings {
+                eprintln!("{}", text::safe_lines(&written));
+            } else if std::io::stderr().is_terminal() {
+                eprintln!();
+            }
         }
         match joined {
             (Ok(()), Ok(())) => shown,

@@ -132,6 +132,17 @@ impl Replay {
         self.recording.span()
     }
 
+    /// What it holds, in order, from the last place on from which all is known that was so at a time.
+    pub(crate) fn entries(&mut self, from: Ktime) -> tracer_record::Entries<'_> {
+        let segment = self.recording.segment_at(from);
+        self.recording.entries(segment)
+    }
+
+    /// Whether its oldest part was deleted, as it was to be no larger than it is.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.recording.first_number() > 0
+    }
+
     /// The kernel time of a moment.
     ///
     /// # Errors
@@ -195,7 +206,7 @@ impl Replay {
             Some(from) => self.recording.segment_at(from),
             None => 0,
         };
-        if segment == 0 && self.recording.first_number() > 0 {
+        if segment == 0 && self.is_cut() {
             let what =
                 "the oldest part of the recording was deleted: counts begin with what is left";
             hear(Heard::Said(Output::Warning(what.to_owned())))?;
