@@ -257,6 +257,7 @@ impl<W: Write> Canvas for Chrome<W> {
             addr,
             at,
             len,
+            first: _,
         } = *fill;
         // An address alone could be that of another channel later.
         let name = format!("len of chan {addr} (#{})", channel.0);

@@ -273,6 +273,8 @@ pub struct Fill {
     pub at: Ktime,
     /// How many.
     pub len: u64,
+    /// Whether it is the first that is told of the channel.
+    pub first: bool,
 }
 
 /// What happened to a channel.
@@ -723,14 +725,17 @@ impl<C: Canvas> Timeline<C> {
         let Some(channel) = self.channel(chan)? else {
             return Ok(());
         };
-        if let Some(drawn) = self.channels.get_mut(&chan)
-            && drawn.len.replace(len) != Some(len)
-        {
+        let Some(drawn) = self.channels.get_mut(&chan) else {
+            return Ok(());
+        };
+        let before = drawn.len.replace(len);
+        if before != Some(len) {
             self.canvas.fill(&Fill {
                 channel,
                 addr: chan,
                 at,
                 len,
+                first: before.is_none(),
             })?;
         }
         Ok(())

@@ -23,6 +23,7 @@ mod layouts;
 mod matrix;
 mod privilege;
 mod promtool;
+mod readers;
 mod real;
 mod servers;
 mod sites;
@@ -40,7 +41,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the other tasks need beside Rust: a Go toolchain, promtool, programs to trace.
+    /// Install what the other tasks need beside Rust: a Go toolchain, promtool, readers of exports, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -91,6 +92,7 @@ fn run(task: Task) -> Result<()> {
             }
             promtool::install()?;
             real::install()?;
+            readers::install()?;
             println!("setup: all there");
             Ok(())
         }

@@ -9,7 +9,7 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{corpus, ebpf, fixtures, fuzz, matrix, privilege, promtool, real, workspace};
+use crate::{corpus, ebpf, fixtures, fuzz, matrix, privilege, promtool, readers, real, workspace};
 
 /// Which tests run.
 #[derive(Args)]
@@ -36,10 +36,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, promtool, real) = stages.run("set-up", || {
+    let (toolchain, programs, promtool, readers, real) = stages.run("set-up", || {
         let toolchain = Toolchain::install(DEFAULT_VERSION)?;
         let programs = fixtures::build(&toolchain)?;
-        Ok((toolchain, programs, promtool::install()?, real::install()?))
+        Ok((
+            toolchain,
+            programs,
+            promtool::install()?,
+            readers::install()?,
+            real::install()?,
+        ))
     })?;
     if options.only.is_none() {
         stages.run("format", || {
@@ -84,6 +90,10 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         .env("GOTRACE_BIN", gotrace)
         .env("GOTRACE_FIXTURES", programs)
         .env("GOTRACE_PROMTOOL", promtool)
+        .env("GOTRACE_PERFETTO", readers.perfetto)
+        .env("GOTRACE_DOT", readers.dot)
+        .env("GOTRACE_GO", &toolchain.go)
+        .env("GOTRACE_CACHE", workspace::cache()?)
         .env("GOTRACE_REAL", real);
     if let Some(file) = &options.only {
         tests = tests.args(["--test", file]);

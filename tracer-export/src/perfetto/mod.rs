@@ -304,15 +304,6 @@ impl<W: Write> Canvas for Perfetto<W> {
             // Channels of one type can be many.
             sibling_merge_behavior: Some(schema::MERGE_NONE),
             ..TrackDescriptor::default()
-        })?;
-        self.describe(TrackDescriptor {
-            uuid: Some(track::fill(channel.id)),
-            parent_uuid: Some(track::channel(channel.id)),
-            name: Some(format!("len of {}", channel.addr)),
-            counter: Some(CounterDescriptor {
-                unit: Some(schema::UNIT_COUNT),
-            }),
-            ..TrackDescriptor::default()
         })
     }
 
@@ -407,6 +398,17 @@ impl<W: Write> Canvas for Perfetto<W> {
     }
 
     fn fill(&mut self, fill: &Fill) -> io::Result<()> {
+        if fill.first {
+            self.describe(TrackDescriptor {
+                uuid: Some(track::fill(fill.channel)),
+                parent_uuid: Some(track::channel(fill.channel)),
+                name: Some(format!("len of {}", fill.addr)),
+                counter: Some(CounterDescriptor {
+                    unit: Some(schema::UNIT_COUNT),
+                }),
+                ..TrackDescriptor::default()
+            })?;
+        }
         self.event(
             fill.at,
             TrackEvent {

@@ -17,6 +17,7 @@ use tracer_export::profile::{self, Profile};
 use tracer_export::timeline::Timeline;
 use tracer_export::{About, Clocks, Export, Part, Told, Written, folded, pprof};
 use tracer_golang::process::ReadOptions;
+use tracer_model::ids::Ktime;
 use tracer_model::symbol::Symbolizer;
 use tracer_record::sink::Limits;
 use tracer_record::{Entry, Item};
@@ -194,7 +195,9 @@ fn events(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<String> {
     };
     let mut replay = Replay::open(&path, args.source.moment.identity.as_deref())?;
     check_events(&replay, &path)?;
-    let (first, last) = replay.span();
+    let (begun, last) = replay.span();
+    // The probes of a program that was started are there before its recording begins.
+    let first = first_event(&mut replay).map_or(begun, |event| event.min(begun));
     let moment = |when, otherwise| match when {
         Some(when) => replay.moment(when),
         None => Ok(otherwise),
@@ -233,6 +236,17 @@ fn events(args: &ExportArgs, out: &mut dyn Write) -> anyhow::Result<String> {
         tracing::warn!("there are no events in this time: the target did nothing that is traced");
     }
     Ok(summary(written))
+}
+
+/// Time of the first event of a recording.
+fn first_event(replay: &mut Replay) -> Option<Ktime> {
+    replay.entries(Ktime(0)).find_map(|entry| match entry {
+        Entry::Items(unpacked) => unpacked.items.iter().find_map(|item| match item {
+            Item::Event(event) => Some(event.at),
+            Item::HeardUntil(_) | Item::Retraced { .. } => None,
+        }),
+        _ => None,
+    })
 }
 
 /// What was written, in a line.
