@@ -397,6 +397,8 @@ pub struct Timeline<C> {
     channels: FxHashMap<ChanAddr, Drawn>,
     forget_at: usize,
     messages: Vec<Delivery>,
+    /// Who was missing in the last read, and until when it is drawn: events that came too late may still tell of it.
+    gone: FxHashMap<Goid, Ktime>,
     /// A read that the events have not caught up with.
     ahead: Option<Box<Snapshot>>,
     /// Time of the newest event.
@@ -424,6 +426,7 @@ impl<C: Canvas> Timeline<C> {
             channels: FxHashMap::default(),
             forget_at: CHANNELS,
             messages: Vec::new(),
+            gone: FxHashMap::default(),
             ahead: None,
             heard: Ktime(0),
             damaged: None,
@@ -441,7 +444,10 @@ impl<C: Canvas> Timeline<C> {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         let Event { at, actor, kind } = event;
         let (at, actor) = (*at, *actor);
-        self.catch_up(at)?;
+        // A loss can be noticed ahead of events that are still told.
+        if !matches!(kind, EventKind::Lost { .. }) {
+            self.catch_up(at)?;
+        }
         if let Some((from, what)) = self.damaged.take() {
             self.lose(from, at, 0, Some(&what))?;
         }
@@ -586,9 +592,11 @@ impl<C: Canvas> Timeline<C> {
     }
 
     fn track(&mut self, goid: Goid, at: Ktime) -> &mut Track {
-        self.tracks
-            .entry(goid)
-            .or_insert_with(|| Track::new(Now::new(State::NotKnown, at, false)))
+        let gone = &self.gone;
+        self.tracks.entry(goid).or_insert_with(|| {
+            let since = gone.get(&goid).map_or(at, |&until| at.max(until));
+            Track::new(Now::new(State::NotKnown, since, false))
+        })
     }
 
     /// A goroutine comes into a state, unless it is in it, or something later is known of it.
@@ -879,7 +887,9 @@ impl<C: Canvas> Timeline<C> {
             })
             .map(|(&goid, _)| goid)
             .collect();
+        self.gone.clear();
         for goid in gone {
+            self.gone.insert(goid, snapshot.started);
             if let Some(track) = self.tracks.remove(&goid) {
                 self.draw(goid, &track, &track.now, snapshot.started, End::Seen, false)?;
             }
