@@ -407,6 +407,15 @@ fn a_run_ends_the_time_that_a_goroutine_waited_for_it() {
         (counters("g1").runs, counters("g1").scheduling_nanos),
         (2, 7)
     );
+    assert_eq!(totals.scheduling.count(), 2);
+    assert_eq!(totals.scheduling.sum_nanos(), 7 + 5);
+    let blocked = |reason| {
+        let histogram = totals.blocked.get(&reason);
+        histogram.map(|histogram| (histogram.count(), histogram.sum_nanos()))
+    };
+    assert_eq!(blocked(WaitReason::ChanSend), Some((1, 10)));
+    assert_eq!(blocked(WaitReason::IoWait), Some((1, 60)));
+    assert_eq!(blocked(WaitReason::Select), None);
     // The network poller makes no event: what it ended lasted until the run.
     assert_eq!(counters("g5").blocked_nanos(WaitKind::Netpoll), 60);
 }
@@ -1097,6 +1106,10 @@ fn a_system_call_is_a_state_and_takes_time() {
     assert_eq!(
         (totals.syscalls, totals.syscalls_timed, totals.syscall_nanos),
         (2, 1, 20)
+    );
+    assert_eq!(
+        (totals.syscall.count(), totals.syscall.sum_nanos()),
+        (1, 20)
     );
     let counters = world.goroutine(Goid(1)).expect("it is there").counters();
     assert_eq!((counters.syscalls, counters.syscall_nanos), (2, 20));

@@ -46,6 +46,19 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
+    /// Every kind.
+    pub const ALL: [FindingKind; 9] = [
+        FindingKind::Deadlock,
+        FindingKind::Leak,
+        FindingKind::Stall,
+        FindingKind::Growth,
+        FindingKind::Backlog,
+        FindingKind::Convoy,
+        FindingKind::Recursion,
+        FindingKind::Panic,
+        FindingKind::Corrupt,
+    ];
+
     /// Whether its goroutines are those that can never run again; the other kinds are about something
     /// else, or about the same ones once more.
     pub const fn is_of_stuck(self) -> bool {
@@ -85,6 +98,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict, the least sure first.
+    pub const ALL: [Verdict; 3] = [Verdict::Suspect, Verdict::Likely, Verdict::Proven];
+
     /// As the JSON contract spells it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -159,6 +159,8 @@ pub(super) struct Seen {
 /// A wait that has just ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ended {
+    /// The runtime's reason.
+    pub(super) reason: WaitReason,
     /// What it was on, if that was just one thing.
     pub(super) object: Option<WaitObject>,
     /// How long it took, if known.
@@ -567,7 +569,11 @@ impl Entry {
             (_, &[object]) => Some(object),
             _ => None,
         };
-        Some(Ended { object, nanos })
+        Some(Ended {
+            reason,
+            object,
+            nanos,
+        })
     }
 }
 

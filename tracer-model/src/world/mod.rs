@@ -11,6 +11,7 @@ mod channel;
 mod departed;
 mod flow;
 mod goroutine;
+mod histogram;
 mod intern;
 mod join;
 mod lock;
@@ -28,8 +29,11 @@ use crate::snapshot::{Snapshot, State};
 use crate::wait::{Direction, WaitKind, WaitObject, WaitReason};
 
 pub use channel::{Channel, Contents, Made, Side, Sites};
-pub use flow::{Delivery, Flows, Hop, HopTimes, Path};
+pub use flow::{
+    Delivery, Flows, Hop, HopTimes, LinkCause, Path, Task, TaskId, TaskLimits, TaskLink, TaskOrigin,
+};
 pub use goroutine::{Counters, Goroutine, WaitView, Waker};
+pub use histogram::Histogram;
 pub use join::{Known, Source, Stamp};
 pub use lock::{Lock, Locks};
 pub use panics::{Panic, PanicCause, PanicPlace};
@@ -254,6 +258,7 @@ impl World {
                 if let Some(nanos) = took {
                     self.totals.syscalls_timed += 1;
                     self.totals.syscall_nanos += nanos;
+                    self.totals.syscall.add(nanos);
                 }
             }
             EventKind::Park { reason, object } => {
@@ -327,6 +332,7 @@ impl World {
                 if let Some(nanos) = latency {
                     self.totals.scheduled += 1;
                     self.totals.scheduling_nanos += nanos;
+                    self.totals.scheduling.add(nanos);
                 }
             }
             EventKind::Make {
@@ -477,6 +483,17 @@ impl World {
         &self.flows
     }
 
+    /// From now on single ways of messages are followed, too: [`World::take_tasks`].
+    pub fn follow_tasks(&mut self, limits: TaskLimits) {
+        self.flows.follow_tasks(limits);
+    }
+
+    /// Takes the tasks that have ended, in the order in which that was known, and how many found no room
+    /// since the last time.
+    pub fn take_tasks(&mut self) -> (Vec<Task>, u64) {
+        self.flows.take_tasks()
+    }
+
     /// Channels that were forgotten since they were idle and too many.
     pub const fn forgotten_channels(&self) -> u64 {
         self.forgotten_channels
@@ -508,10 +525,17 @@ impl World {
             self.totals.anomalies.note(anomaly, goid, at);
         }
         let Some(Ended {
-            object: Some(object),
+            reason,
+            object,
             nanos,
         }) = ended
         else {
+            return;
+        };
+        if let Some(nanos) = nanos {
+            self.totals.blocked.entry(reason).or_default().add(nanos);
+        }
+        let Some(object) = object else {
             return;
         };
         match object {

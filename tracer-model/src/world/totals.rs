@@ -5,6 +5,8 @@ use rustc_hash::FxHashMap;
 use crate::ids::{Goid, Ktime, Pc};
 use crate::wait::WaitReason;
 
+use super::histogram::Histogram;
+
 /// Counts of events, each event exactly once, however late it came. Operations count as they
 /// begin: a send that blocks forever has been counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Totals {
     pub selects: u64,
     /// Parks by the runtime's reason.
     pub parks: FxHashMap<WaitReason, u64>,
+    /// How long the waits took that ended, by the runtime's reason, where the whole of them was seen.
+    pub blocked: FxHashMap<WaitReason, Histogram>,
     /// Goroutines made runnable after a wait, by whomever.
     pub wakeups: u64,
     /// Of these, by the reason of the wait.
@@ -51,6 +55,8 @@ pub struct Totals {
     pub syscalls_timed: u64,
     /// Nanoseconds in these.
     pub syscall_nanos: u64,
+    /// The same, each by how long it took.
+    pub syscall: Histogram,
     /// Operations that are sure to panic.
     pub panics: Panics,
     /// How often a goroutine started to run on a thread.
@@ -59,6 +65,8 @@ pub struct Totals {
     pub scheduled: u64,
     /// Nanoseconds from these wake-ups and creations until the goroutine ran.
     pub scheduling_nanos: u64,
+    /// The same, each by how long it took.
+    pub scheduling: Histogram,
     /// Goroutines created.
     pub created: u64,
     /// Goroutines that exited.

@@ -14,6 +14,7 @@
 //! is guessed across it. Times are summed up by site, so memory does not grow with messages.
 
 mod queue;
+mod task;
 mod tree;
 
 use rustc_hash::FxHashMap;
@@ -23,9 +24,12 @@ use crate::event::{ChanOp, Event, EventKind, case_index};
 use crate::ids::{ChanAddr, Goid, Ktime, Pc};
 use crate::wait::{Direction, WaitKind, WaitObject};
 
+use super::histogram::Histogram;
 use queue::{Item, Queue, Queues};
+use task::Tasks;
 use tree::{NodeId, Tree};
 
+pub use task::{LinkCause, Task, TaskId, TaskLimits, TaskLink, TaskOrigin};
 pub use tree::{Hop, HopTimes, Path};
 
 /// Sends that are taken for caused by one receive.
@@ -127,6 +131,9 @@ pub struct Flows {
     outcomes: Outcomes,
     delivered: u64,
     unknown: u64,
+    dwell: Histogram,
+    /// Where single ways are followed.
+    tasks: Option<Box<Tasks>>,
     /// Those that nobody has asked for yet, if somebody is going to ask.
     deliveries: Option<Vec<Delivery>>,
 }
@@ -140,6 +147,11 @@ impl Flows {
         if let Some(deliveries) = &mut self.deliveries {
             into.append(deliveries);
         }
+    }
+
+    /// How long those of [`Flows::delivered`] that went through a buffer lay in it.
+    pub const fn dwell(&self) -> &Histogram {
+        &self.dwell
     }
 
     /// Messages whose way from sender to receiver was seen.
@@ -174,6 +186,18 @@ impl Flows {
         self.tree.paths(k)
     }
 
+    /// From now on single ways are followed as well.
+    pub(super) fn follow_tasks(&mut self, limits: TaskLimits) {
+        self.tasks = Some(Box::new(Tasks::new(limits)));
+    }
+
+    /// Takes the tasks that have ended, and how many found no room since the last time.
+    pub(super) fn take_tasks(&mut self) -> (Vec<Task>, u64) {
+        self.tasks
+            .as_mut()
+            .map_or_else(Default::default, |tasks| tasks.take())
+    }
+
     /// The case of a goroutine's select, by the runtime's count; `None` if the select's begin was not seen.
     /// What the goroutine does for the collector in the midst of it does not matter here.
     pub(super) fn case(&self, goid: Goid, case: u32) -> Option<WaitObject> {
@@ -189,6 +213,9 @@ impl Flows {
         self.lost_until = self.lost_until.max(until);
         self.actors.clear();
         self.queues.clear();
+        if let Some(tasks) = &mut self.tasks {
+            tasks.lose();
+        }
     }
 
     /// Takes an event in; events come in order. `made` tells where a channel was made.
@@ -264,6 +291,18 @@ impl Flows {
             }
             EventKind::Acquire { .. } | EventKind::Lost { .. } => {}
         }
+        if let Some(tasks) = &mut self.tasks {
+            let caused = self
+                .actors
+                .get(&actor)
+                .is_some_and(|actor| actor.cause.is_some());
+            tasks.apply(event, caused);
+        }
+    }
+
+    /// The task that what is sent now belongs to, where these are followed.
+    fn task(&mut self, sender: Goid, at: Ktime, cause: Option<Cause>) -> Option<TaskId> {
+        self.tasks.as_mut()?.of_send(sender, at, cause.is_some())
     }
 
     fn actor(&mut self, goid: Goid) -> &mut Actor {
@@ -285,13 +324,15 @@ impl Flows {
         if sender.0 == 0 && fails {
             return;
         }
+        let cause = self.cause(sender);
         let item = Item {
             sender,
             began: Some(at),
             entered: op.fill.is_none_or(|fill| fill.cap > 0).then_some(at),
             sent: false,
             site: op.site,
-            cause: self.cause(sender),
+            cause,
+            task: self.task(sender, at, cause),
         };
         let queue = self.queues.filled(chan, op.fill, at);
         let doing = if fails {
@@ -529,6 +570,7 @@ impl Flows {
         match direction {
             Direction::Send => {
                 let cause = self.cause(goid);
+                let task = self.task(goid, at, cause);
                 let queue = self.queues.of(chan);
                 if queue.synced {
                     queue.items.push_back(Item {
@@ -538,6 +580,7 @@ impl Flows {
                         sent: true,
                         site,
                         cause,
+                        task,
                     });
                 }
             }
@@ -575,13 +618,15 @@ impl Flows {
             // The begin was not seen.
             _ => (at, None),
         };
+        let cause = self.cause(sender);
         Some(Item {
             sender,
             began: Some(began),
             entered: None,
             sent: false,
             site,
-            cause: self.cause(sender),
+            cause,
+            task: self.task(sender, began, cause),
         })
     }
 
@@ -622,6 +667,9 @@ impl Flows {
                 received: at,
             });
         }
+        if let Some(tasks) = &mut self.tasks {
+            tasks.delivered(&item, receiver, made, site, at);
+        }
         let hop = Hop {
             made,
             sent: item.site,
@@ -648,6 +696,9 @@ impl Flows {
             return;
         };
         self.delivered += 1;
+        if let Some(entered) = item.entered {
+            self.dwell.add(at.since(entered));
+        }
         let entered = item.entered.unwrap_or(at);
         let node = self.tree.node_mut(node);
         let times = &mut node.times;

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use crate::event::Fill;
 use crate::ids::{ChanAddr, Goid, Ktime, Pc};
 
-use super::Cause;
+use super::{Cause, TaskId};
 
 /// Messages in one channel that are followed.
 const QUEUE: usize = 1 << 16;
@@ -31,6 +31,8 @@ pub(super) struct Item {
     pub(super) sent: bool,
     pub(super) site: Option<Pc>,
     pub(super) cause: Option<Cause>,
+    /// The task that sent it, if that is followed.
+    pub(super) task: Option<TaskId>,
 }
 
 /// What is in a channel's buffer, and behind it who waits to put something in, oldest first.
@@ -132,6 +134,7 @@ impl Queues {
                 sent: true,
                 site: None,
                 cause: None,
+                task: None,
             };
             queue.items.clear();
             let len = (fill.len as usize).min(QUEUE);
