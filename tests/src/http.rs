@@ -43,3 +43,22 @@ pub fn free_address() -> SocketAddr {
         .and_then(|listener| listener.local_addr())
         .expect("there is a free port")
 }
+
+/// The answer to a GET request with parameters, whatever its status.
+///
+/// # Panics
+///
+/// When nobody answers.
+#[track_caller]
+pub fn ask(url: &str, parameters: &[(&str, &str)]) -> String {
+    let request = ureq::get(url).query_pairs(parameters.iter().copied());
+    let answer = request
+        .config()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .build()
+        .call();
+    answer
+        .and_then(|mut answer| answer.body_mut().with_config().limit(MOST).read_to_string())
+        .unwrap_or_else(|error| panic!("{url}: {error}"))
+}

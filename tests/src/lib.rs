@@ -14,7 +14,9 @@ pub mod gotrace;
 pub mod http;
 pub mod json;
 mod lines;
+pub mod otlp;
 pub mod profile;
+pub mod prometheus;
 pub mod target;
 pub mod text;
 

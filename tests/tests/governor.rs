@@ -188,7 +188,7 @@ fn metrics_say_what_is_an_estimate() {
         "gotrace_governor_level{level=\"wake\",",
         "gotrace_governor_budget_ratio",
         "gotrace_governor_tax_ratio",
-        "# HELP gotrace_governor_traced_seconds ",
+        "# HELP gotrace_governor_traced_seconds_total ",
     ] {
         assert!(metrics.contains(line), "{line} is missing in:\n{metrics}");
     }

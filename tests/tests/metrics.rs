@@ -187,3 +187,48 @@ fn values_are_redacted_over_the_network() {
         assert!(value["$redacted"].is_null(), "{value}");
     }
 }
+
+/// As many series as docs/metrics.md says at most.
+fn bound() -> usize {
+    let reference = include_str!("../../docs/metrics.md");
+    let (before, _) = reference
+        .split_once(" series at most**")
+        .expect("it says how many");
+    let (_, number) = before.rsplit_once("**").expect("it is bold");
+    number.parse().expect("it is a number")
+}
+
+#[test]
+fn many_goroutines_and_channels_make_no_more_series() {
+    const MANY: usize = 20_000;
+    require_root();
+    let target = Target::start("many", &["-n", &MANY.to_string()]);
+    let arguments = ["--level", "full", "--listen", "127.0.0.1:0"];
+    let (mut gotrace, attached) = Gotrace::attach_listening(target.pid(), &arguments);
+    gotrace.until("summary", |summary| {
+        summary["goroutines"]["total"].as_u64() > Some(MANY as u64)
+    });
+    let address = attached["listening"].as_str().expect("it listens");
+    let (_, metrics) = http::get(&format!("http://{address}/metrics"));
+    let series = metrics
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .count();
+    assert!(series <= bound(), "{series} of {}", bound());
+    assert!(metrics.len() < 1 << 20, "{} bytes", metrics.len());
+    // They are in it all the same, at their place.
+    let value = |name: &str, label: &str| -> Option<f64> {
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with(name) && line.contains(label))?;
+        line.rsplit(' ').next()?.parse().ok()
+    };
+    let waiting = value("gotrace_goroutines_waiting_at{", "main.parked");
+    assert_eq!(waiting, Some(MANY as f64), "{metrics}");
+    assert!(
+        value("gotrace_channels{", "type=\"int\"") >= Some(MANY as f64),
+        "{metrics}"
+    );
+    assert_eq!(gotrace.interrupt().code, Some(0));
+    target.end_unharmed();
+}

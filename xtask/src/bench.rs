@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use xshell::Shell;
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{fixtures, privilege, promtool, workspace};
+use crate::{fixtures, privilege, prometheus, workspace};
 
 /// What is measured.
 #[derive(Clone, Copy, ValueEnum)]
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         .env("GOTRACE_BARE_READS", bare_reads)
         .env("GOTRACE_BIG", big);
     // The server of promtool's package is a large binary that nobody here built.
-    let prometheus = promtool::install().map(|promtool| promtool.with_file_name("prometheus"));
+    let prometheus = prometheus::install().map(|prometheus| prometheus.server);
     match prometheus {
         Ok(program) if program.exists() => bench = bench.env("GOTRACE_PROMETHEUS", program),
         Ok(program) => println!(

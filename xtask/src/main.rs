@@ -22,7 +22,7 @@ mod go;
 mod layouts;
 mod matrix;
 mod privilege;
-mod promtool;
+mod prometheus;
 mod readers;
 mod real;
 mod servers;
@@ -41,7 +41,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the other tasks need beside Rust: a Go toolchain, promtool, readers of exports, programs to trace.
+    /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, readers of exports, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -90,7 +90,7 @@ fn run(task: Task) -> Result<()> {
             for version in &versions.versions {
                 go::Toolchain::install(version)?;
             }
-            promtool::install()?;
+            prometheus::install()?;
             real::install()?;
             readers::install()?;
             println!("setup: all there");

@@ -9,7 +9,9 @@ use clap::Args;
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
-use crate::{corpus, ebpf, fixtures, fuzz, matrix, privilege, promtool, readers, real, workspace};
+use crate::{
+    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, workspace,
+};
 
 /// Which tests run.
 #[derive(Args)]
@@ -36,13 +38,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, promtool, readers, real) = stages.run("set-up", || {
+    let (toolchain, programs, prometheus, readers, real) = stages.run("set-up", || {
         let toolchain = Toolchain::install(DEFAULT_VERSION)?;
         let programs = fixtures::build(&toolchain)?;
         Ok((
             toolchain,
             programs,
-            promtool::install()?,
+            prometheus::install()?,
             readers::install()?,
             real::install()?,
         ))
@@ -89,7 +91,8 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         .env("GOTRACE_KILLS", options.kills.to_string())
         .env("GOTRACE_BIN", gotrace)
         .env("GOTRACE_FIXTURES", programs)
-        .env("GOTRACE_PROMTOOL", promtool)
+        .env("GOTRACE_PROMTOOL", prometheus.promtool)
+        .env("GOTRACE_PROMETHEUS", prometheus.server)
         .env("GOTRACE_PERFETTO", readers.perfetto)
         .env("GOTRACE_DOT", readers.dot)
         .env("GOTRACE_GO", &toolchain.go)

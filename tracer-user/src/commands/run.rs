@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, WaitDecoder, ktime_now};
 use tracer_model::detect::Trends;
+use tracer_model::symbol::Symbolizer;
 
 use super::Verdict;
 use super::screen::{Screen, Voice};
@@ -18,6 +19,7 @@ use crate::cli::{Level, Listen, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
+use crate::otel::{self, Exporter};
 use crate::record::{self, Keep, Plan, Progress, Recording};
 use crate::serve;
 use crate::spawn::{self, Held};
@@ -28,7 +30,7 @@ use crate::trace::kernel::{Attachment, Kernel, Settings};
 use crate::trace::pipeline::{Ended, Input, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
 use crate::trace::probes::{Placing, Sites};
-use crate::trace::story::{Output, Story, Telling};
+use crate::trace::story::{Farewell, Output, Story, Telling};
 use crate::trace::{calibrate, observer, probes};
 
 /// The port of the design's contract.
@@ -76,6 +78,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
                 .into(),
         );
     }
+    let otel = otel::Config::from_environment()?;
     let listener = listen(args.listen)?;
     let host = Host::look();
     let (target, held) = open(&args.target)?;
@@ -164,6 +167,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
         signals,
         plan,
         voice,
+        otel,
     };
     session.follow(&runtime, process, source, governed)
 }
@@ -221,6 +225,8 @@ struct Session {
     /// How it is to be recorded.
     plan: Option<Plan>,
     voice: Voice,
+    /// Where OpenTelemetry is to be sent.
+    otel: Option<otel::Config>,
 }
 
 impl Session {
@@ -240,7 +246,7 @@ impl Session {
         let (inputs, pipeline_inputs) = mpsc::channel();
         let (say, outputs) = tokio::sync::mpsc::unbounded_channel();
         let (ask_observer, observer_asked) = mpsc::channel();
-        let shared = Arc::new(symbols.clone());
+        let shared: Arc<dyn Symbolizer + Send + Sync> = Arc::new(symbols.clone());
         let (recorder, recording) = match self.plan.take() {
             Some(plan) => {
                 let begun = record::begin(plan, &self.attached, clock, shared.clone())?;
@@ -248,17 +254,43 @@ impl Session {
             }
             None => (None, None),
         };
-        let story = Story::new(
+        let exporter = match &self.otel {
+            Some(config) => {
+                let trace = otel::Trace {
+                    attached: self.attached.clone(),
+                    symbols: Arc::clone(&shared),
+                    clock,
+                    pipeline: inputs.clone(),
+                };
+                Some(Exporter::start(config, trace)?)
+            }
+            None => None,
+        };
+        let outlet = exporter.as_ref().map(Exporter::outlet);
+        let last = outlet.clone();
+        let limits = outlet.as_ref().and_then(otel::Outlet::limits);
+        let mut story = Story::new(
             Telling {
                 symbols: shared,
                 clock,
-                // The receiver is gone only if the screen failed; then the end is near anyway.
-                listener: Box::new(move |output| drop(say.send(output))),
+                listener: Box::new(move |output| {
+                    if let Some(outlet) = &outlet {
+                        outlet.hear(&output);
+                    }
+                    // The receiver is gone only if the screen failed; then the end is near anyway.
+                    drop(say.send(output));
+                }),
+                farewell: last.map(|outlet| -> Farewell {
+                    Box::new(move |measured, tasks| outlet.last(measured, tasks))
+                }),
                 recorder,
                 trends: Some(Trends::new(self.args.trend_nanos())),
             },
             probes::parks_are_seen(self.args.level),
         );
+        if let Some(limits) = limits {
+            story.follow_tasks(limits);
+        }
         let pipeline = Pipeline::new(
             &self.target,
             WaitDecoder::new(Arc::clone(&self.target.binary)),
@@ -292,8 +324,9 @@ impl Session {
         let quiet = recording.as_ref().filter(|_| self.voice != Voice::Full);
         let progress = quiet.map(Recording::progress);
         let shown = runtime.block_on(async {
+            let health = exporter.as_ref().map(Exporter::health);
             tokio::select! {
-                shown = self.show(&mut screen, &inputs, outputs, symbols, clock) => shown,
+                shown = self.show(&mut screen, &inputs, outputs, symbols, clock, health) => shown,
                 never = progress_line(progress) => match never {},
             }
         });
@@ -302,6 +335,9 @@ impl Session {
         // A closed channel means that the pipeline has ended already.
         let _ = inputs.send(Input::Stop(Ended::Interrupted));
         let joined = (pipeline.join(), observer.join());
+        if let Some(exporter) = exporter {
+            exporter.finish();
+        }
         if let Some(child) = &mut self.child
             && child.try_wait()?.is_none()
         {
@@ -333,6 +369,7 @@ impl Session {
         mut outputs: tokio::sync::mpsc::UnboundedReceiver<Output>,
         symbols: Symbols,
         clock: WallClock,
+        otel: Option<Arc<otel::Health>>,
     ) -> anyhow::Result<Verdict> {
         let server = serve::start(
             self.listener.take(),
@@ -340,6 +377,7 @@ impl Session {
             inputs.clone(),
             symbols,
             clock,
+            otel,
         )?;
         let duration = async {
             match self.args.duration {

@@ -41,6 +41,16 @@ impl WallClock {
         format!("{:.6}", self.timestamp(ktime))
     }
 
+    /// Seconds since 1970 at `ktime`.
+    pub(crate) fn unix_seconds(self, ktime: Ktime) -> f64 {
+        self.timestamp(ktime).as_duration().as_secs_f64()
+    }
+
+    /// Nanoseconds since 1970 at `ktime`.
+    pub(crate) fn unix_nanos(self, ktime: Ktime) -> u64 {
+        u64::try_from(self.timestamp(ktime).as_nanosecond()).unwrap_or(0)
+    }
+
     fn timestamp(self, ktime: Ktime) -> Timestamp {
         let nanos = i128::from(ktime.0) - i128::from(self.at.0);
         let distance = SignedDuration::from_nanos_i128(nanos);

@@ -303,6 +303,7 @@ impl Teller<'_> {
             // Whoever listens is there as long as the story.
             listener: Box::new(move |output| drop(said.send(output))),
             recorder: None,
+            farewell: None,
             trends: None,
         }
     }

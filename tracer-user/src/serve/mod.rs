@@ -25,6 +25,7 @@ use crate::document::run::Attached;
 use crate::document::{self, SnapshotInfo, WallClock};
 use crate::listing::{self, ChannelSort, Grouping, Sort};
 use crate::open_files;
+use crate::otel::Health;
 use crate::trace::pipeline::Input;
 use crate::trace::story::View;
 
@@ -42,6 +43,8 @@ struct Shared {
     inputs: Sender<Input>,
     symbols: Symbols,
     clock: WallClock,
+    /// How the export of OpenTelemetry goes, if there is one.
+    otel: Option<Arc<Health>>,
 }
 
 /// The running server, or none if it is switched off.
@@ -68,6 +71,7 @@ pub(crate) fn start(
     inputs: Sender<Input>,
     symbols: Symbols,
     clock: WallClock,
+    otel: Option<Arc<Health>>,
 ) -> std::io::Result<Server> {
     let Some(listener) = listener else {
         return Ok(Server { task: None });
@@ -79,6 +83,7 @@ pub(crate) fn start(
         inputs,
         symbols,
         clock,
+        otel,
     });
     let router = Router::new()
         .route("/metrics", get(metrics))
@@ -159,8 +164,15 @@ impl IntoResponse for NoList {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
-    match metrics::render(&view, &shared.attached) {
+    let measured = shared.ask(Input::Measure).await?;
+    let (attached, symbols) = (&shared.attached, &shared.symbols);
+    match metrics::render(
+        &measured,
+        attached,
+        symbols,
+        shared.clock,
+        shared.otel.as_deref(),
+    ) {
         Ok(text) => Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()),
         Err(error) => {
             let body = json!({ "error": error.to_string() });

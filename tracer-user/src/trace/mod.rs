@@ -9,7 +9,7 @@
 //! - [`governor`]: what to trace so that the budget is kept; [`estimate`]: rates from windows;
 //!   [`calibrate`]: what a hit costs; [`governed`]: the governor's eyes and hands.
 //! - [`pipeline`]: the thread that takes all in; [`story`]: what is learnt, told in order, live or from a
-//!   recording; [`picture`]: what the world looks like.
+//!   recording; [`picture`]: what the world looks like; [`measure`]: the same in numbers.
 
 pub(crate) mod calibrate;
 mod cpu_clock;
@@ -19,6 +19,7 @@ pub(crate) mod governed;
 mod governor;
 pub(crate) mod kernel;
 pub(crate) mod loss;
+pub(crate) mod measure;
 pub(crate) mod observer;
 mod picture;
 pub(crate) mod pipeline;

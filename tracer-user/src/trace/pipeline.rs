@@ -13,11 +13,13 @@ use tracer_golang::process::{WaitDecoder, ktime_now};
 use tracer_model::event::{Event, EventKind};
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::order::Sorter;
+use tracer_model::world::Task;
 
 use super::decode::{Decoder, Head};
 use super::governed::Governed;
 use super::kernel::{Attachment, Kernel, KernelError, KernelLog, Ring};
 use super::loss::{Loss, LossTracker};
+use super::measure::Measured;
 use super::observer::Observation;
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
 use super::story::{End, Story, Tick, View};
@@ -45,8 +47,12 @@ pub(crate) enum Input {
     Observation(Observation),
     /// Somebody wants to see everything as it is now.
     View(oneshot::Sender<View>),
+    /// Somebody wants to see everything as it is now, in numbers.
+    Measure(oneshot::Sender<Measured>),
     /// Somebody wants to see the ways of messages, wake-ups and locks.
     Flow(oneshot::Sender<Flow>),
+    /// Somebody takes the tasks that have ended, and how many found no room.
+    Tasks(oneshot::Sender<(Vec<Task>, u64)>),
     /// The last seconds are to be kept.
     Keep,
     /// Come to an end.
@@ -397,7 +403,9 @@ impl Pipeline {
                     // Whoever asked may have given up.
                     let _ = reply.send(view);
                 }
+                Ok(Input::Measure(reply)) => drop(reply.send(self.story.measured(self.count()))),
                 Ok(Input::Flow(reply)) => drop(reply.send(self.story.flow())),
+                Ok(Input::Tasks(reply)) => drop(reply.send(self.story.take_tasks())),
                 Ok(Input::Keep) => self.story.keep_last(ktime_now()),
                 Ok(Input::Stop(ended)) => return Some(ended),
                 Err(TryRecvError::Empty) => return None,

@@ -11,9 +11,10 @@ use tracer_model::event::Event;
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::{Descriptor, Snapshot};
 use tracer_model::symbol::Symbolizer;
-use tracer_model::world::World;
+use tracer_model::world::{Task, TaskLimits, World};
 use tracer_record::{Item, Keyframe, Memory, Note};
 
+use super::measure::{Measured, Reads};
 use super::picture::{self, Counted, Shown};
 use crate::document::findings::Entry;
 use crate::document::flow::Flow;
@@ -95,21 +96,17 @@ mod name {
     pub(super) const END: &str = "end";
 }
 
-/// Everything as it is at one moment, for the API and the metrics.
+/// Everything as it is at one moment, for the API.
 #[derive(Debug)]
 pub(crate) struct View {
-    pub(crate) at: Ktime,
     pub(crate) snapshot: Snapshot,
     pub(crate) totals: Totals,
     pub(crate) loss: run::Loss,
     pub(crate) findings: Vec<Entry>,
-    /// Hits of each hook.
-    pub(crate) hits: Vec<(run::Name, u64)>,
-    /// Goroutines whose state is not known since a loss.
-    pub(crate) unknown: usize,
-    /// What the governor does, if there is one.
-    pub(crate) governor: Option<run::Governor>,
 }
+
+/// Hears how everything is at the end, with the tasks that nobody took, and how many found no room.
+pub(crate) type Farewell = Box<dyn FnOnce(Measured, (Vec<Task>, u64)) + Send>;
 
 /// What is needed to tell a story.
 pub(crate) struct Telling {
@@ -119,6 +116,8 @@ pub(crate) struct Telling {
     pub(crate) listener: Box<dyn FnMut(Output) + Send>,
     /// Keeps what is told.
     pub(crate) recorder: Option<Recorder>,
+    /// Hears of the end.
+    pub(crate) farewell: Option<Farewell>,
     /// Finds what takes many looks to find; `None` in a replay, which is told what was found.
     pub(crate) trends: Option<Trends>,
 }
@@ -152,6 +151,7 @@ pub(crate) struct Story {
     parks_seen: bool,
     detectors: Detectors,
     last_memory: picture::LastRead,
+    reads: Reads,
     last_errors: Vec<String>,
     last_descriptors: Vec<Descriptor>,
     /// The counts of the last summary.
@@ -181,6 +181,7 @@ impl Story {
             parks_seen,
             detectors: Detectors::default(),
             last_memory: None,
+            reads: Reads::default(),
             last_errors: Vec::new(),
             last_descriptors: Vec::new(),
             counted: Counted::default(),
@@ -215,6 +216,16 @@ impl Story {
         }
         story.counted = story.count(tick);
         story
+    }
+
+    /// Follows single ways of messages, too.
+    pub(crate) fn follow_tasks(&mut self, limits: TaskLimits) {
+        self.world.follow_tasks(limits);
+    }
+
+    /// Takes the tasks that have ended, and how many found no room since the last time.
+    pub(crate) fn take_tasks(&mut self) -> (Vec<Task>, u64) {
+        self.world.take_tasks()
     }
 
     /// The first count, before anything else.
@@ -262,6 +273,7 @@ impl Story {
         self.world.observe(&snapshot);
         self.now = snapshot.finished;
         self.last_memory = Some((snapshot.started, snapshot.finished));
+        self.reads.add(&snapshot);
         self.last_errors.clone_from(&snapshot.errors);
         self.last_descriptors.clone_from(&snapshot.descriptors);
         if self.replayed {
@@ -379,7 +391,10 @@ impl Story {
     pub(crate) fn end(&mut self, tick: Tick, end: End) {
         self.look_for_panics(tick.at);
         self.note(tick.at, name::END, &(&tick, &end));
-        self.report(tick, end);
+        self.report(tick.clone(), end);
+        if let Some(farewell) = self.telling.farewell.take() {
+            farewell(self.measured(tick), self.world.take_tasks());
+        }
         if let Some(recorder) = &mut self.telling.recorder {
             recorder.end();
         }
@@ -533,18 +548,31 @@ impl Story {
 
     /// Everything as it is now.
     pub(crate) fn view(&self, tick: Tick) -> View {
-        let governor = tick.governor.clone();
         let counted = self.count(tick);
         View {
-            at: counted.at,
             snapshot: self.picture(),
             totals: counted.totals,
             loss: counted.loss,
             findings: self.current_findings(),
-            hits: counted.hits,
-            unknown: self.world.unknown_goroutines().count(),
-            governor,
         }
+    }
+
+    /// Everything as it is now, in numbers.
+    pub(crate) fn measured(&self, tick: Tick) -> Measured {
+        let mut measured = Measured {
+            at: tick.at,
+            loss: tick.loss,
+            hits: tick.hits,
+            hit_seconds: tick.hit_seconds,
+            governor: tick.governor,
+            last_read: self.last_memory,
+            reads: self.reads,
+            ..Measured::of(&self.world)
+        };
+        for tracked in self.findings() {
+            measured.count_finding(tracked);
+        }
+        measured
     }
 
     /// The ways of messages, wake-ups and locks.
