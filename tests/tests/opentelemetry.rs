@@ -310,16 +310,27 @@ fn a_receiver_that_never_answers_holds_nothing_up() {
 fn a_variable_that_cannot_be_followed_is_named_before_anything_is_attached() {
     require_root();
     let target = Target::start("hello", &[]);
-    let mut command = Command::new(gotrace::program());
-    command
-        .args(["run", "--pid", &target.pid_argument()])
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json");
-    let finished = Gotrace::start_command(command).finish();
-    assert_eq!(finished.code, Some(2), "{finished:#?}");
-    assert!(
-        finished.stderr.contains("OTEL_EXPORTER_OTLP_PROTOCOL"),
-        "{finished:#?}"
-    );
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "no%20name=value"),
+        ("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "http://"),
+    ] {
+        let mut command = Command::new(gotrace::program());
+        command
+            .args(["run", "--pid", &target.pid_argument(), "--format", "json"])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+            .env(name, value);
+        let finished = Gotrace::start_command(command).finish();
+        assert_eq!(finished.code, Some(2), "{finished:#?}");
+        assert!(
+            finished.stderr.contains("OTEL_EXPORTER_OTLP_"),
+            "{finished:#?}"
+        );
+        assert_eq!(
+            finished.stdout,
+            Vec::<String>::new(),
+            "nothing was attached"
+        );
+    }
     target.end_unharmed();
 }

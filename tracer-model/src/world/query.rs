@@ -22,6 +22,17 @@ pub struct Census {
 }
 
 impl Census {
+    /// Counts a goroutine.
+    pub fn add(&mut self, goroutine: Goroutine<'_>) {
+        let counts = if goroutine.system() {
+            &mut self.system
+        } else {
+            &mut self.user
+        };
+        counts[goroutine.state() as usize] += 1;
+        self.unknown += u64::from(goroutine.unknown_since().is_some());
+    }
+
     /// User goroutines in a state.
     pub const fn user(&self, state: State) -> u64 {
         self.user[state as usize]
@@ -135,13 +146,7 @@ impl World {
     pub fn census(&self) -> Census {
         let mut census = Census::default();
         for goroutine in self.goroutines() {
-            let counts = if goroutine.system() {
-                &mut census.system
-            } else {
-                &mut census.user
-            };
-            counts[goroutine.state() as usize] += 1;
-            census.unknown += u64::from(goroutine.unknown_since().is_some());
+            census.add(goroutine);
         }
         census
     }

@@ -78,7 +78,10 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
                 .into(),
         );
     }
-    let otel = otel::Config::from_environment()?;
+    let otel = {
+        let _inside = runtime.enter();
+        otel::Config::from_environment()?
+    };
     let listener = listen(args.listen)?;
     let host = Host::look();
     let (target, held) = open(&args.target)?;

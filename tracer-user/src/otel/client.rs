@@ -18,6 +18,7 @@ use prost::Message;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::config::{Destination, Protocol};
 use crate::failure::Failure;
@@ -58,8 +59,8 @@ pub(super) enum Client {
     },
     Http {
         agent: ureq::Agent,
-        url: String,
-        headers: Vec<(String, String)>,
+        url: Uri,
+        headers: HeaderMap,
     },
 }
 
@@ -97,11 +98,19 @@ impl Client {
                     metadata,
                 })
             }
-            Protocol::Http => Ok(Client::Http {
-                agent: agent(to.timeout),
-                url: to.url.clone(),
-                headers: to.headers.clone(),
-            }),
+            Protocol::Http => {
+                let mut headers = HeaderMap::new();
+                for (name, value) in &to.headers {
+                    let name = HeaderName::try_from(name).map_err(|error| failed(&error))?;
+                    let value = HeaderValue::try_from(value).map_err(|error| failed(&error))?;
+                    headers.insert(name, value);
+                }
+                Ok(Client::Http {
+                    agent: agent(to.timeout),
+                    url: to.url.parse().map_err(|error| failed(&error))?,
+                    headers,
+                })
+            }
         }
     }
 
@@ -183,8 +192,8 @@ fn refused(status: &Status) -> SendError {
 
 fn post<R: Message + Default + Into<Received>>(
     agent: &ureq::Agent,
-    url: &str,
-    headers: &[(String, String)],
+    url: &Uri,
+    headers: &HeaderMap,
     batch: &impl Message,
 ) -> Result<Received, SendError> {
     let mut request = agent

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::client::Client;
 use crate::failure::Failure;
 
 /// What is sent.
@@ -63,12 +64,21 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the variables of the process; `None` if nothing is to be sent.
+    /// Reads the variables of the process; `None` if nothing is to be sent. To be called inside a tokio
+    /// runtime.
     ///
     /// # Errors
     /// A variable says what cannot be done.
     pub(crate) fn from_environment() -> Result<Option<Config>, Failure> {
-        Config::from_variables(|name| std::env::var(name).ok())
+        let config = Config::from_variables(|name| std::env::var(name).ok())?;
+        // Whether an address and headers are such, nobody knows better than who uses them.
+        for to in config
+            .iter()
+            .flat_map(|config| config.destinations.iter().flatten())
+        {
+            Client::new(to)?;
+        }
+        Ok(config)
     }
 
     fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Config>, Failure> {

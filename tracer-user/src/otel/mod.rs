@@ -506,3 +506,39 @@ enum Sent {
     /// It may be there later.
     Later,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_no_room_goes_oldest_first_and_is_counted() {
+        let health = Health::default();
+        let mut pending = Pending::new();
+        for number in 0..PENDING + 5 {
+            pending.push(number, Signal::Logs, &health);
+        }
+        assert_eq!(pending.items.len(), PENDING);
+        assert_eq!(pending.batch().map(|batch| batch[0]), Some(5));
+        assert_eq!(health.counts(Signal::Logs), [0, 5, 0]);
+    }
+
+    #[test]
+    fn what_was_not_received_is_tried_again_later_and_less_and_less_often() {
+        let health = Health::default();
+        let mut pending = Pending::new();
+        pending.push(1, Signal::Traces, &health);
+        assert_eq!(pending.batch(), Some(vec![1]));
+        let first = pending.pause;
+        pending.retry();
+        assert_eq!(pending.batch(), None, "not at once");
+        assert_eq!(pending.pause, 2 * first);
+        for _ in 0..20 {
+            pending.retry();
+        }
+        assert_eq!(pending.pause, LONGEST_PAUSE);
+        pending.done(1);
+        pending.push(2, Signal::Traces, &health);
+        assert_eq!((pending.batch(), pending.pause), (Some(vec![2]), first));
+    }
+}

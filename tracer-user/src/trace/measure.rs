@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use tracer_model::detect::{FindingKind, Tracked, Verdict};
 use tracer_model::ids::{ChanAddr, Ktime, Pc};
 use tracer_model::snapshot::Snapshot;
@@ -31,7 +31,7 @@ pub(crate) struct Measured {
     pub(crate) unknown_stacks: u64,
     /// User goroutines by the `go` statement.
     pub(crate) created_at: FxHashMap<Option<Pc>, u64>,
-    /// Channels that somebody waits on, by element type.
+    /// Channels that somebody waits on, by element type; one may be there more than once.
     pub(crate) channels: Vec<(String, Channels)>,
     pub(crate) totals: Totals,
     /// How long messages lay in buffers.
@@ -79,8 +79,10 @@ impl Channels {
     }
 
     /// Adds a channel; what is not known of it adds nothing.
-    fn add(&mut self, channel: Option<&Channel>, world: &World) {
+    fn add(&mut self, channel: Option<&Channel>, waits: Waits, world: &World) {
         self.number += 1;
+        self.sending += u64::from(waits.sending);
+        self.receiving += u64::from(waits.receiving);
         let cap = channel.and_then(Channel::cap).unwrap_or(0);
         let len = channel
             .and_then(|channel| world.len_of(channel))
@@ -89,6 +91,44 @@ impl Channels {
         self.elements += len;
         self.capacity += cap;
     }
+}
+
+/// Goroutines that wait on a channel.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waits {
+    sending: u32,
+    receiving: u32,
+}
+
+/// Channels that somebody waits on, by element type. They are gone through in the order in which the world has
+/// them: to look each up takes several times as long.
+fn by_type(world: &World, waits: &FxHashMap<ChanAddr, Waits>) -> Vec<(String, Channels)> {
+    // The world keeps equal types once.
+    let mut types: FxHashMap<*const str, (&str, Channels)> = FxHashMap::default();
+    let mut unknown = Channels::default();
+    let mut known = 0;
+    for channel in world.channels() {
+        if let Some(waits) = waits.get(&channel.addr()) {
+            known += 1;
+            let name = channel.elem_type().unwrap_or_default();
+            let (_, channels) = types
+                .entry(std::ptr::from_ref(name))
+                .or_insert((name, Channels::default()));
+            channels.add(Some(channel), *waits, world);
+        }
+    }
+    if known < waits.len() {
+        for (&chan, waits) in waits {
+            if world.channel_at(chan).is_none() {
+                unknown.add(None, *waits, world);
+            }
+        }
+    }
+    let types = types.into_values();
+    types
+        .map(|(name, channels)| (name.to_owned(), channels))
+        .chain((unknown.number > 0).then(|| (String::new(), unknown)))
+        .collect()
 }
 
 /// How reads of memory went.
@@ -118,7 +158,6 @@ impl Measured {
     pub(super) fn of(world: &World) -> Measured {
         let flows = world.flows();
         let mut measured = Measured {
-            goroutines: world.census(),
             totals: world.totals().clone(),
             dwell: flows.dwell().clone(),
             delivered: flows.delivered(),
@@ -127,40 +166,31 @@ impl Measured {
             ..Measured::default()
         };
         let mut stacks: FxHashMap<*const [Pc], (&Arc<[Pc]>, u64)> = FxHashMap::default();
-        let mut types: FxHashMap<&str, Channels> = FxHashMap::default();
-        let mut met: FxHashSet<ChanAddr> = FxHashSet::default();
+        let mut waits: FxHashMap<ChanAddr, Waits> = FxHashMap::default();
+        waits.reserve(world.channels().len());
         for goroutine in world.goroutines() {
+            measured.goroutines.add(goroutine);
+            let system = goroutine.system();
+            if !system {
+                let statement = goroutine.origin().created_at;
+                *measured.created_at.entry(statement).or_default() += 1;
+            }
             let Some(wait) = goroutine.wait() else {
-                if !goroutine.system() {
-                    *measured
-                        .created_at
-                        .entry(goroutine.origin().created_at)
-                        .or_default() += 1;
-                }
                 continue;
             };
             for object in wait.objects {
                 let WaitObject::Chan { chan, direction } = *object else {
                     continue;
                 };
-                let channel = world.channel_at(chan);
-                let name = channel.and_then(Channel::elem_type).unwrap_or_default();
-                let channels = types.entry(name).or_default();
-                if met.insert(chan) {
-                    channels.add(channel, world);
-                }
+                let waits = waits.entry(chan).or_default();
                 match direction {
-                    Direction::Send => channels.sending += 1,
-                    Direction::Receive => channels.receiving += 1,
+                    Direction::Send => waits.sending += 1,
+                    Direction::Receive => waits.receiving += 1,
                 }
             }
-            if goroutine.system() {
+            if system {
                 continue;
             }
-            *measured
-                .created_at
-                .entry(goroutine.origin().created_at)
-                .or_default() += 1;
             *measured.waiting.entry(wait.reason).or_default() += 1;
             match goroutine.stack() {
                 // The world keeps equal ones once.
@@ -176,10 +206,7 @@ impl Measured {
             .into_iter()
             .map(|(stack, count)| (Arc::clone(stack), count))
             .collect();
-        measured.channels = types
-            .into_iter()
-            .map(|(name, channels)| (name.to_owned(), channels))
-            .collect();
+        measured.channels = by_type(world, &waits);
         measured
     }
 
