@@ -61,9 +61,8 @@ fn sources(directory: &str) -> Vec<(PathBuf, String)> {
 #[test]
 fn only_the_program_knows_the_outside_world() {
     let allowed = |package: &str, needed: &str| match needed {
-        "aya" | "aya-log" | "axum" | "hyper" | "tower" | "prometheus" | "anstream" => {
-            package == "tracer-user"
-        }
+        "aya" | "aya-log" | "tokio-rustls" | "axum" | "hyper" | "hyper-util" | "tower"
+        | "prometheus" | "anstream" => package == "tracer-user",
         // The tests have a receiver of their own.
         "tokio" | "tonic" | "opentelemetry-proto" => {
             ["tracer-user", "integration-tests"].contains(&package)

@@ -10,6 +10,7 @@ use crate::wait::{Wait, WaitObject};
 
 /// A goroutine's state, by the runtime's own names (`runtime._Gidle` and so on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Just allocated.
@@ -135,6 +136,7 @@ pub struct Descriptor {
 
 /// An open file of the process, as the kernel tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OpenFile {
     /// `tcp`, `udp`, `unix`, `pipe`, `file`, or what else the kernel calls it.
     pub kind: Box<str>,

@@ -8,6 +8,7 @@ use crate::ids::{Addr, ChanAddr, Ktime};
 
 /// What kind of thing a wait is about; `kind` of `waiting_on` in the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum WaitKind {
     /// A send or receive on one channel, nil channels included.
@@ -193,6 +194,7 @@ impl fmt::Display for WaitReason {
 
 /// Which side of a channel a goroutine is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
     /// It sends.

@@ -1,11 +1,11 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
+mod agent;
 mod export;
 mod record;
+mod serve;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -16,8 +16,10 @@ use tracer_model::query::{Criterion, Filter};
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
 use crate::record::replay::{When, when};
 
+pub(crate) use agent::AgentArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
+pub(crate) use serve::{Listen, ServeArgs};
 
 /// A continuous, non-stop tracer for Go programs.
 ///
@@ -75,8 +77,8 @@ pub(crate) enum Command {
 }
 
 /// Which process, or which saved snapshot.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["pid", "name", "from"])]
+#[derive(Debug, Default, Args)]
+#[group(required = true, multiple = false, args = ["pid", "name", "from", "url"])]
 pub(crate) struct SourceArgs {
     /// Process id of a running Go program
     #[arg(short, long, value_name = "PID")]
@@ -87,12 +89,17 @@ pub(crate) struct SourceArgs {
     /// A file made by `gotrace record` or `gotrace snapshot`, in place of a process
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
+    /// Another gotrace that traces a process, such as http://127.0.0.1:9477: a snapshot that it takes now
+    #[arg(long, value_name = "URL", conflicts_with_all = ["at", "identity"])]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
     #[command(flatten)]
     pub(crate) moment: MomentArgs,
 }
 
 /// Of a recording: which moment, and how to open it.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct MomentArgs {
     /// Of a recording: at this time (2026-11-26T12:00:00Z, +12s from its beginning, -5s from its end)
@@ -139,16 +146,8 @@ pub(crate) struct RunArgs {
     /// begun, takes three to five times as long
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "3m")]
     pub(crate) trend_window: Duration,
-    /// Where to serve /metrics, /healthz and /api/v1, or `off`
-    /// [default: 127.0.0.1:9477, or a free port if that one is taken]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<Listen>,
-    /// How many buffered values the API shows of each channel, as sizes alone
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) values: usize,
-    /// Let the API show the values themselves to whoever can reach it: they can be secrets
-    #[arg(long, requires = "values")]
-    pub(crate) expose_values: bool,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
     #[command(flatten)]
     pub(crate) last: LastArgs,
     /// Size of the kernel's ring of events in MiB, a power of two [default: 2 at `wake` and `park`, else 8]
@@ -386,7 +385,7 @@ pub(crate) struct LeaksArgs {
 
 /// Which process, which saved snapshot, or which command to start.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false, args = ["pid", "name", "from", "exec", "command"])]
+#[group(required = true, multiple = false, args = ["pid", "name", "from", "url", "exec", "command"])]
 pub(crate) struct LeaksSource {
     /// Process id of a running Go program
     #[arg(short, long, value_name = "PID")]
@@ -397,6 +396,11 @@ pub(crate) struct LeaksSource {
     /// A file made by `gotrace record` or `gotrace snapshot`, in place of a process
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
+    /// Another gotrace that traces a process, such as http://127.0.0.1:9477: a snapshot that it takes now
+    #[arg(long, value_name = "URL", conflicts_with_all = ["at", "identity"])]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
     #[command(flatten)]
     pub(crate) moment: MomentArgs,
     /// A command to start and its arguments: everything that follows
@@ -500,26 +504,6 @@ impl From<FailOn> for Verdict {
     }
 }
 
-/// Where to listen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listen {
-    Off,
-    At(SocketAddr),
-}
-
-impl FromStr for Listen {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "off" {
-            return Ok(Listen::Off);
-        }
-        text.parse().map(Listen::At).map_err(|_| {
-            "expected an address and a port, such as 127.0.0.1:9477, or `off`".to_owned()
-        })
-    }
-}
-
 /// A share of the target's CPU time, from percent.
 fn budget(text: &str) -> Result<f64, String> {
     match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
@@ -581,9 +565,27 @@ mod tests {
                 true,
             ),
             ("gotrace record --pid 1 -o d --ring 60s --max-age 1h", false),
+            (
+                "gotrace record --pid 1 -o d --ring 60s --on-metric goroutines.total>9 --on-metric loss.records>0",
+                true,
+            ),
+            (
+                "gotrace record --pid 1 -o d --ring 60s --on-metric hue>9",
+                false,
+            ),
+            ("gotrace run --pid 1 --on-metric loss.records>0", false),
             ("gotrace run --pid 1 --duration 1ms", false),
             ("gotrace run --pid 1 --duration 5s --listen off", true),
             ("gotrace run --pid 1 --listen nowhere", false),
+            (
+                "gotrace run --pid 1 --token-file t --tls-cert c --tls-key k",
+                true,
+            ),
+            ("gotrace run --pid 1 --tls-cert c", false),
+            (
+                "gotrace run --pid 1 --allow-host a --allow-host b --insecure-listen",
+                true,
+            ),
             ("gotrace run --pid 1 --level auto --budget 0.5%", true),
             ("gotrace run --pid 1 --level auto --budget 2", true),
             ("gotrace run --pid 1 --level auto --budget 0", false),
@@ -644,6 +646,10 @@ mod tests {
             ("gotrace leaks --exec", false),
             ("gotrace why 17 --pid 1 --format mermaid", true),
             ("gotrace why --pid 1", false),
+            ("gotrace why 17 --url http://a:9477 --token-file t", true),
+            ("gotrace channels --url http://a:9477 --pid 1", false),
+            ("gotrace channels --url http://a:9477 --at -5s", false),
+            ("gotrace diff http://a:9477 http://b:9477 --tls-ca c", true),
             ("gotrace diff a b", true),
             (
                 "gotrace diff 1 2 a@-5s --fail-on finding,rate --least 5",

@@ -25,6 +25,7 @@ mod privilege;
 mod prometheus;
 mod readers;
 mod real;
+mod schemathesis;
 mod servers;
 mod sites;
 mod soak;
@@ -41,7 +42,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, readers of exports, programs to trace.
+    /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, schemathesis, readers of exports,
+    /// programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -93,6 +95,7 @@ fn run(task: Task) -> Result<()> {
             prometheus::install()?;
             real::install()?;
             readers::install()?;
+            schemathesis::install()?;
             println!("setup: all there");
             Ok(())
         }

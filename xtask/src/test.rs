@@ -10,7 +10,8 @@ use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
-    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, workspace,
+    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis,
+    workspace,
 };
 
 /// Which tests run.
@@ -38,17 +39,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, prometheus, readers, real) = stages.run("set-up", || {
-        let toolchain = Toolchain::install(DEFAULT_VERSION)?;
-        let programs = fixtures::build(&toolchain)?;
-        Ok((
-            toolchain,
-            programs,
-            prometheus::install()?,
-            readers::install()?,
-            real::install()?,
-        ))
-    })?;
+    let (toolchain, programs, prometheus, schemathesis, readers, real) =
+        stages.run("set-up", || {
+            let toolchain = Toolchain::install(DEFAULT_VERSION)?;
+            let programs = fixtures::build(&toolchain)?;
+            let (prometheus, schemathesis) = (prometheus::install()?, schemathesis::install()?);
+            Ok((
+                toolchain,
+                programs,
+                prometheus,
+                schemathesis,
+                readers::install()?,
+                real::install()?,
+            ))
+        })?;
     if options.only.is_none() {
         stages.run("format", || {
             Ok(workspace::cargo(shell)
@@ -97,6 +101,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         .env("GOTRACE_DOT", readers.dot)
         .env("GOTRACE_GO", &toolchain.go)
         .env("GOTRACE_CACHE", workspace::cache()?)
+        .env("GOTRACE_SCHEMATHESIS", schemathesis)
         .env("GOTRACE_REAL", real);
     if let Some(file) = &options.only {
         tests = tests.args(["--test", file]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Format, LastArgs, Level, Listen, MomentArgs, RunArgs, RunTarget, SourceArgs};
+use super::{Format, LastArgs, Level, MomentArgs, RunArgs, RunTarget, ServeArgs, SourceArgs};
 use crate::listing::duration;
 use crate::record::replay::{When, when};
 
@@ -75,6 +75,7 @@ impl ExportSource {
             name: self.name.clone(),
             from: self.from.clone(),
             moment: self.moment.clone(),
+            ..SourceArgs::default()
         }
     }
 }
@@ -143,9 +144,7 @@ impl RunArgs {
             interval: Duration::from_secs(1),
             // Nobody hears of trends.
             trend_window: Duration::from_secs(180),
-            listen: Some(Listen::Off),
-            values: 0,
-            expose_values: false,
+            serve: ServeArgs::off(),
             last: LastArgs::default(),
             event_ring: None,
             ring_kib: None,

@@ -7,11 +7,12 @@ use clap::{Args, ValueEnum};
 use tracer_model::diff::{Signal, Thresholds};
 use tracer_model::ids::{ChanAddr, Goid};
 
-use super::{Format, RunArgs, chan_addr};
+use super::{AgentArgs, Format, RunArgs, chan_addr};
 use crate::document::events::Chosen;
 use crate::listing::duration;
 use crate::record::Last;
 use crate::record::replay::{When, when};
+use crate::record::threshold::Threshold;
 use crate::record::trigger::Conditions;
 
 /// `--help` of `record`.
@@ -119,6 +120,10 @@ pub(crate) struct LastArgs {
     /// Write them when a channel stays full for so long
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "ring")]
     on_full: Option<Duration>,
+    /// Write them when a number of the summary is beyond a limit, e.g. 'rates.sends>50000' or
+    /// 'goroutines.by_wait.mutex>100' (more than once for several; docs/json.md names the numbers)
+    #[arg(long, value_name = "NAME>N", requires = "ring")]
+    on_metric: Vec<Threshold>,
 }
 
 /// How much of what comes after a reason is kept if nobody says.
@@ -134,24 +139,27 @@ impl LastArgs {
                 goroutines: self.on_goroutines,
                 growth: self.on_growth,
                 full: self.on_full,
+                metrics: self.on_metric.clone(),
             },
         })
     }
 }
 
 /// `--help` of `diff`.
-const DIFF: &str = "A side is a pid, a file made by `gotrace snapshot` or `gotrace record`, or a moment of a recording \
-    (FILE@+10s, FILE@-5s, FILE@2026-11-26T12:00:00Z). Compared is by place in the code, never by address or id.\n\n\
+const DIFF: &str = "A side is a pid, a file made by `gotrace snapshot` or `gotrace record`, a moment of a recording \
+    (FILE@+10s, FILE@-5s, FILE@2026-11-26T12:00:00Z), or the URL of another gotrace. Compared is by place in the code, \
+    never by address or id.\n\n\
     Exit codes: 1 if the second side (or, of more than two, any) has what --fail-on names, else 0; 2 error.\n\n\
     Examples:\n  \
     gotrace diff before.gosnap after.gosnap\n  \
     gotrace diff 4711 4712 4713                  which replica is unlike the others, and by what\n  \
+    gotrace diff http://a:9477 http://b:9477 http://c:9477\n  \
     gotrace diff incident.gotrace@+10s incident.gotrace@-0s --fail-on goroutines";
 
 #[derive(Debug, Args)]
 #[command(after_help = DIFF)]
 pub(crate) struct DiffArgs {
-    /// What to compare: pids, files, FILE@TIME
+    /// What to compare: pids, files, FILE@TIME, URLs of other gotraces
     #[arg(value_name = "SIDE", num_args = 2.., required = true)]
     pub(crate) sides: Vec<String>,
     /// Which differences make it fail [default: finding and goroutines]
@@ -169,6 +177,8 @@ pub(crate) struct DiffArgs {
     /// The file with the age keys for files that are encrypted
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) agent: AgentArgs,
     /// Text for people or one JSON document
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -11,6 +11,7 @@ use super::Verdict;
 use super::findings::Look;
 use super::oneshot::print_json;
 use super::source::Source;
+use crate::agent;
 use crate::cli::{DiffArgs, Format, MomentArgs, SourceArgs};
 use crate::document::diff::{Document, Side};
 use crate::record::replay::when;
@@ -91,24 +92,28 @@ pub(super) fn diff(args: &DiffArgs) -> anyhow::Result<Verdict> {
     })
 }
 
-/// Looks at what a name stands for: a pid, a file, or a moment of one (`FILE@-5s`).
+/// Looks at what a name stands for: another gotrace, a pid, a file, or a moment of one (`FILE@-5s`).
 fn look(name: &str, args: &DiffArgs) -> anyhow::Result<Looked> {
-    let (pid, from, at) = match (name.parse().ok(), name.rsplit_once('@')) {
-        (Some(pid), _) => (Some(pid), None, None),
-        (None, Some((file, moment))) if let Ok(at) = when(moment) => {
-            (None, Some(PathBuf::from(file)), Some(at))
-        }
-        _ => (None, Some(PathBuf::from(name)), None),
+    let identity = args.identity.clone();
+    let of_file = |file: &str, at| SourceArgs {
+        from: Some(PathBuf::from(file)),
+        moment: MomentArgs { at, identity },
+        ..SourceArgs::default()
     };
-    let mut source = Source::open_searched(&SourceArgs {
-        pid,
-        name: None,
-        from,
-        moment: MomentArgs {
-            at,
-            identity: args.identity.clone(),
+    let side = match (name.parse().ok(), name.rsplit_once('@')) {
+        (Some(pid), _) => SourceArgs {
+            pid: Some(pid),
+            ..SourceArgs::default()
         },
-    })?;
+        _ if agent::is_url(name) => SourceArgs {
+            url: Some(name.to_owned()),
+            agent: args.agent.clone(),
+            ..SourceArgs::default()
+        },
+        (None, Some((file, moment))) if let Ok(at) = when(moment) => of_file(file, Some(at)),
+        _ => of_file(name, None),
+    };
+    let mut source = Source::open_searched(&side)?;
     let name = name.to_owned();
     if let Some(story) = source.story() {
         let searched = story.marked().is_some();

@@ -149,6 +149,8 @@ pub(super) fn leaks(args: &LeaksArgs) -> anyhow::Result<Verdict> {
         pid: args.source.pid,
         name: args.source.name.clone(),
         from: args.source.from.clone(),
+        url: args.source.url.clone(),
+        agent: args.source.agent.clone(),
         moment: args.source.moment.clone(),
     })?;
     let look = Look::of(&mut source)?;

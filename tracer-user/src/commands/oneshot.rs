@@ -43,20 +43,22 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
     {
         filter.with.push(Criterion::User);
     }
+    let unsure = source.unsure();
     let mut chosen = listing::choose(&snapshot, &filter, source.symbols());
     tracer_model::query::SortBy::from(args.sort).sort(&snapshot.goroutines, &mut chosen);
     match args.format {
         Format::Json if let Some(Grouping::By(by)) = &args.group => {
             let mut groups = group(&snapshot, chosen, by, source.symbols());
             groups.truncate(args.limit.unwrap_or(usize::MAX));
-            print_json(&document::groups::Document::new(
+            let document = document::groups::Document::new(
                 source.info(),
                 &snapshot,
                 &groups,
                 source.symbols(),
                 source.clock(),
                 Style::Pretty,
-            ))?;
+            );
+            print_json(&document.with_unknown(&unsure))?;
         }
         Format::Json => {
             let limit = args.limit.unwrap_or(usize::MAX);
@@ -72,7 +74,7 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
                 source.clock(),
                 Style::Pretty,
             );
-            print_json(&document)?;
+            print_json(&document.with_unknown(&unsure))?;
         }
         Format::Text => {
             let grouping = args.group.clone().unwrap_or(Grouping::By(GroupBy::Stack));
@@ -119,15 +121,15 @@ pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
     };
     match args.format {
         Format::Json => {
-            let list = std::iter::once(goroutine);
-            print_json(&document::goroutines::Document::new(
+            let document = document::goroutines::Document::new(
                 source.info(),
                 &snapshot,
-                list,
+                std::iter::once(goroutine),
                 source.symbols(),
                 source.clock(),
                 Style::Pretty,
-            ))?;
+            );
+            print_json(&document.with_unknown(&source.unsure()))?;
         }
         Format::Text => {
             let list = text::goroutines::List {
@@ -167,6 +169,7 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
         Format::Json => print_json(&document::channels::Document::new(
             source.info(),
             &snapshot,
+            &snapshot.channels,
             source.symbols(),
             source.clock(),
         ))?,
@@ -207,6 +210,7 @@ pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
         Format::Json => print_json(&document::channels::Document::new(
             source.info(),
             &snapshot,
+            &snapshot.channels,
             source.symbols(),
             source.clock(),
         ))?,

@@ -34,6 +34,6 @@ pub(super) fn record(args: RecordArgs) -> anyhow::Result<Verdict> {
     };
     let mut trace = args.trace;
     // It serves nobody unless it is asked to.
-    trace.listen = trace.listen.or(Some(Listen::Off));
+    trace.serve.listen = trace.serve.listen.or(Some(Listen::Off));
     run::trace(trace, Some(plan), Voice::Quiet)
 }

@@ -1,7 +1,6 @@
 //! `gotrace run`: attach, show, report, leave nothing behind.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Child;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -15,16 +14,17 @@ use tracer_model::symbol::Symbolizer;
 
 use super::Verdict;
 use super::screen::{Screen, Voice};
-use crate::cli::{Level, Listen, RunArgs, RunTarget};
+use crate::cli::{Level, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
 use crate::otel::{self, Exporter};
 use crate::record::{self, Keep, Plan, Progress, Recording};
-use crate::serve;
+use crate::serve::{self, Door, Traced};
 use crate::spawn::{self, Held};
 use crate::target::{self, Target};
 use crate::text;
+use crate::trace::feed::Feed;
 use crate::trace::governed::Governed;
 use crate::trace::kernel::{Attachment, Kernel, Settings};
 use crate::trace::pipeline::{Ended, Input, Pipeline, Source, Wiring};
@@ -33,8 +33,6 @@ use crate::trace::probes::{Placing, Sites};
 use crate::trace::story::{Farewell, Output, Story, Telling};
 use crate::trace::{calibrate, observer, probes};
 
-/// The port of the design's contract.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9477);
 /// How much of the target's CPU time the probes may take if nobody says.
 const DEFAULT_BUDGET: f64 = 0.01;
 /// Between two lines of progress.
@@ -82,7 +80,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
         let _inside = runtime.enter();
         otel::Config::from_environment()?
     };
-    let listener = listen(args.listen)?;
+    let door = Door::open(&args.serve)?;
     let host = Host::look();
     let (target, held) = open(&args.target)?;
     host.check_memory()?;
@@ -148,10 +146,11 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
             })
             .collect(),
         expected_seconds_per_hit: hit_seconds,
-        listening: listener
+        listening: door
             .as_ref()
-            .and_then(|listener| listener.local_addr().ok())
+            .and_then(Door::address)
             .map(|address| address.to_string()),
+        tls: door.as_ref().is_some_and(Door::has_tls),
     };
     let source = source.and_then(|kernel| Source::new(kernel, attachment, log));
     let governed = match (&source, args.level) {
@@ -165,7 +164,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
         args,
         target,
         attached,
-        listener,
+        door,
         child,
         signals,
         plan,
@@ -222,7 +221,7 @@ struct Session {
     args: RunArgs,
     target: Target,
     attached: Attached,
-    listener: Option<TcpListener>,
+    door: Option<Door>,
     child: Option<Child>,
     signals: Signals,
     /// How it is to be recorded.
@@ -272,6 +271,8 @@ impl Session {
         let outlet = exporter.as_ref().map(Exporter::outlet);
         let last = outlet.clone();
         let limits = outlet.as_ref().and_then(otel::Outlet::limits);
+        let feed = Feed::new();
+        let spoken = feed.clone();
         let mut story = Story::new(
             Telling {
                 symbols: shared,
@@ -280,12 +281,15 @@ impl Session {
                     if let Some(outlet) = &outlet {
                         outlet.hear(&output);
                     }
+                    let output = Arc::new(output);
+                    spoken.output(&output);
                     // The receiver is gone only if the screen failed; then the end is near anyway.
                     drop(say.send(output));
                 }),
                 farewell: last.map(|outlet| -> Farewell {
                     Box::new(move |measured, tasks| outlet.last(measured, tasks))
                 }),
+                feed: Some(feed.clone()),
                 recorder,
                 trends: Some(Trends::new(self.args.trend_nanos())),
             },
@@ -313,23 +317,41 @@ impl Session {
             .spawn(move || pipeline.run())?;
         let (to_pipeline, interval) = (inputs.clone(), self.args.interval);
         let options = ReadOptions {
-            values: self.args.values,
-            redact: !self.args.expose_values,
+            values: self.args.serve.values,
+            redact: !self.args.serve.expose_values,
             ..ReadOptions::default()
         };
         let observer = thread::Builder::new()
             .name("gotrace-memory".to_owned())
-            .spawn(move || {
-                if let Some(process) = process {
-                    observer::observe(process, &options, interval, &to_pipeline, &observer_asked);
+            .spawn({
+                let options = options.clone();
+                move || {
+                    if let Some(process) = process {
+                        observer::observe(
+                            process,
+                            &options,
+                            interval,
+                            &to_pipeline,
+                            &observer_asked,
+                        );
+                    }
                 }
             })?;
         let quiet = recording.as_ref().filter(|_| self.voice != Voice::Full);
         let progress = quiet.map(Recording::progress);
+        let traced = Traced {
+            target: self.target.clone(),
+            options,
+            attached: self.attached.clone(),
+            inputs: inputs.clone(),
+            symbols,
+            clock,
+            feed,
+        };
         let shown = runtime.block_on(async {
             let health = exporter.as_ref().map(Exporter::health);
             tokio::select! {
-                shown = self.show(&mut screen, &inputs, outputs, symbols, clock, health) => shown,
+                shown = self.show(&mut screen, traced, outputs, health) => shown,
                 never = progress_line(progress) => match never {},
             }
         });
@@ -368,20 +390,16 @@ impl Session {
     async fn show(
         &mut self,
         screen: &mut Screen,
-        inputs: &mpsc::Sender<Input>,
-        mut outputs: tokio::sync::mpsc::UnboundedReceiver<Output>,
-        symbols: Symbols,
-        clock: WallClock,
+        traced: Traced,
+        mut outputs: tokio::sync::mpsc::UnboundedReceiver<Arc<Output>>,
         otel: Option<Arc<otel::Health>>,
     ) -> anyhow::Result<Verdict> {
-        let server = serve::start(
-            self.listener.take(),
-            self.attached.clone(),
-            inputs.clone(),
-            symbols,
-            clock,
-            otel,
-        )?;
+        let inputs = traced.inputs.clone();
+        // Until the report is shown.
+        let _server = match self.door.take() {
+            Some(door) => Some(serve::start(door, traced, otel)?),
+            None => None,
+        };
         let duration = async {
             match self.args.duration {
                 Some(duration) => tokio::time::sleep(duration).await,
@@ -400,9 +418,8 @@ impl Session {
                 output = outputs.recv() => match output {
                     Some(output) => {
                         screen.show(&output)?;
-                        if let Output::Report(report) = output {
-                            server.stop();
-                            return Ok(Verdict::of_report(&report));
+                        if let Output::Report(report) = &*output {
+                            return Ok(Verdict::of_report(report));
                         }
                     }
                     None => return Err(Failure::new("tracing ended without a report").into()),
@@ -414,7 +431,7 @@ impl Session {
                 () = self.signals.next() => ask(Ended::Interrupted),
                 Some(()) = asked_to_keep.recv() => {
                     // A closed channel means that the pipeline is already ending by itself.
-                    let _ = inputs.send(Input::Keep);
+                    let _ = inputs.send(Input::Keep(None));
                 }
             }
         }
@@ -433,32 +450,6 @@ fn open(target: &RunTarget) -> Result<(Target, Option<Held>), Failure> {
         (None, None, None) => {
             Err(Failure::new("nothing to trace").next("give --pid, --name or `-- CMD`"))
         }
-    }
-}
-
-/// Binds before anything is attached, so that a taken address changes nothing.
-fn listen(listen: Option<Listen>) -> Result<Option<TcpListener>, Failure> {
-    let failed = |address: SocketAddr, error: &std::io::Error| {
-        Failure::new(format!("cannot listen on {address}"))
-            .because(error)
-            .next("give another address with --listen (port 0 takes a free one), or `--listen off`")
-    };
-    match listen {
-        Some(Listen::Off) => Ok(None),
-        Some(Listen::At(address)) => TcpListener::bind(address)
-            .map(Some)
-            .map_err(|error| failed(address, &error)),
-        None => match TcpListener::bind(DEFAULT_LISTEN) {
-            Ok(listener) => Ok(Some(listener)),
-            // Another gotrace has it, most likely: nobody asked for this very port.
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                let free = SocketAddr::new(DEFAULT_LISTEN.ip(), 0);
-                TcpListener::bind(free)
-                    .map(Some)
-                    .map_err(|error| failed(free, &error))
-            }
-            Err(error) => Err(failed(DEFAULT_LISTEN, &error)),
-        },
     }
 }
 

@@ -1,14 +1,17 @@
 //! Where a one-shot command looks: a live process, a snapshot's file or a moment of a recording. All
 //! answer alike.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, ktime_now};
-use tracer_model::ids::Ktime;
+use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Symbolizer;
 
-use crate::cli::SourceArgs;
+use crate::agent;
+use crate::cli::{MomentArgs, SourceArgs};
 use crate::document::{self, WallClock};
 use crate::failure::Failure;
 use crate::open_files;
@@ -58,11 +61,25 @@ impl Source {
     }
 
     fn open_with(args: &SourceArgs, enough: impl Fn(&Story) -> bool) -> anyhow::Result<Source> {
-        let Some(path) = &args.from else {
-            return Ok(Self::of_process(args.pid, args.name.as_deref())?);
-        };
-        let mut replay = Replay::open(path, args.moment.identity.as_deref())?;
-        let at = match args.moment.at {
+        if let Some(url) = &args.url {
+            let file = agent::snapshot(url, &args.agent)?;
+            let told = Self::of_file(file.path(), &args.moment, enough);
+            return told.with_context(|| format!("{url} sent what cannot be used"));
+        }
+        match &args.from {
+            Some(path) => Self::of_file(path, &args.moment, enough),
+            None => Ok(Self::of_process(args.pid, args.name.as_deref())?),
+        }
+    }
+
+    /// Opens a file, which is read to its end or to the moment that is asked for.
+    fn of_file(
+        path: &Path,
+        moment: &MomentArgs,
+        enough: impl Fn(&Story) -> bool,
+    ) -> anyhow::Result<Source> {
+        let mut replay = Replay::open(path, moment.identity.as_deref())?;
+        let at = match moment.at {
             Some(when) => replay.moment(when)?,
             None => replay.span().1,
         };
@@ -150,6 +167,11 @@ impl Source {
             }
             Source::Told(told) => Ok(told.story.snapshot()),
         }
+    }
+
+    /// Goroutines whose state is not known at that moment of a recording, ascending.
+    pub(super) fn unsure(&self) -> Vec<Goid> {
+        self.story().map(Story::unsure).unwrap_or_default()
     }
 
     /// Finds out what is reachable; a recording knows it already, or not.

@@ -1,8 +1,10 @@
-//! `gotrace.channels/1`.
+//! `gotrace.channels/1`. As with goroutines, no more than one channel's entry is in memory at a time.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 use tracer_model::ids::{Goid, Pc};
 use tracer_model::snapshot::{Channel, Snapshot, User, Value, Waiter};
@@ -10,19 +12,56 @@ use tracer_model::symbol::Symbolizer;
 
 use super::{Site, SnapshotInfo, Target, WallClock, seconds};
 
+/// The document's schema.
+const SCHEMA: &str = "gotrace.channels/1";
+
 /// The document.
-#[derive(Debug, Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Channels")]
 pub(crate) struct Document<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
-    channels: Vec<Entry<'a>>,
+    channels: Entries<'a>,
     errors: &'a [String],
 }
 
+/// Channels, each made into its entry when it is written.
+struct Entries<'a> {
+    list: &'a [Channel],
+    stacks: Stacks<'a>,
+    symbols: &'a dyn Symbolizer,
+    clock: WallClock,
+}
+
+impl JsonSchema for Entries<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ListOfChannels".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<Entry<'_>>::json_schema(generator)
+    }
+}
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let entries = self.list.iter();
+        serializer.collect_seq(
+            entries.map(|channel| Entry::new(channel, &self.stacks, self.symbols, self.clock)),
+        )
+    }
+}
+
 /// One channel.
-#[derive(Debug, Serialize)]
-pub(crate) struct Entry<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Channel")]
+struct Entry<'a> {
     address: String,
     #[serde(rename = "type")]
     elem_type: &'a str,
@@ -44,7 +83,8 @@ pub(crate) struct Entry<'a> {
     moving: bool,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChannelWaiter")]
 struct Waiting {
     goid: u64,
     select: bool,
@@ -53,7 +93,8 @@ struct Waiting {
 }
 
 /// A timer or ticker.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChannelTimer")]
 struct Timer {
     /// When it fires next; `null` if it is stopped or has fired.
     fires_at: Option<String>,
@@ -62,7 +103,8 @@ struct Timer {
 }
 
 /// A goroutine that holds the channel and does not wait on it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ChannelUser")]
 struct Using {
     goid: u64,
     /// The frame that holds it, if known.
@@ -73,22 +115,24 @@ struct Using {
 }
 
 impl<'a> Document<'a> {
+    /// The channels of `list`, which are of `snapshot`.
     pub(crate) fn new(
         target: &'a Target,
         snapshot: &'a Snapshot,
-        symbols: &dyn Symbolizer,
+        list: &'a [Channel],
+        symbols: &'a dyn Symbolizer,
         clock: WallClock,
     ) -> Self {
-        let stacks = Stacks::of(snapshot);
         Self {
-            schema: "gotrace.channels/1",
+            schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
-            channels: snapshot
-                .channels
-                .iter()
-                .map(|channel| Entry::new(channel, &stacks, symbols, clock))
-                .collect(),
+            channels: Entries {
+                list,
+                stacks: Stacks::of(snapshot),
+                symbols,
+                clock,
+            },
             errors: &snapshot.errors,
         }
     }

@@ -1,5 +1,6 @@
 //! `gotrace.events/1`: the events of a recording, one object a line.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_model::event::{ChanOp, Event as Told, EventKind};
 use tracer_model::ids::{ChanAddr, Goid};
@@ -12,8 +13,9 @@ use super::{Site, WallClock};
 pub(crate) const SCHEMA: &str = "gotrace.events/1";
 
 /// One line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[schemars(rename = "EventLine")]
 pub(crate) enum Line<'a> {
     Event(&'a Event),
     /// Something is missing here.
@@ -23,8 +25,10 @@ pub(crate) enum Line<'a> {
 }
 
 /// A [`Line`] with its schema.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EventMessage")]
 pub(crate) struct Stamped<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     schema: &'static str,
     #[serde(flatten)]
     line: Line<'a>,
@@ -40,7 +44,7 @@ impl<'a> Line<'a> {
 }
 
 /// An event; what a kind does not have is left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Event {
     pub(crate) time: String,
     /// Who acted; 0 is the runtime itself.
@@ -82,7 +86,7 @@ pub(crate) struct Event {
 }
 
 /// A case of a select.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Case {
     pub(crate) channel: String,
     pub(crate) direction: Direction,

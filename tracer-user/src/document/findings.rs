@@ -1,5 +1,6 @@
 //! `gotrace.findings/1`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_model::detect::{self, Finding, FindingKind, Link, Tracked, Verdict};
 use tracer_model::ids::Goid;
@@ -11,8 +12,10 @@ use super::{Site, SnapshotInfo, Target, WaitingOn, WallClock, seconds};
 pub(crate) const SCHEMA: &str = "gotrace.findings/1";
 
 /// The document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Findings")]
 pub(crate) struct Document<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     pub(crate) schema: &'static str,
     pub(crate) target: &'a Target,
     /// How the last snapshot was taken; `null` if none was.
@@ -22,7 +25,8 @@ pub(crate) struct Document<'a> {
 }
 
 /// One finding.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Finding")]
 pub(crate) struct Entry {
     pub(crate) id: String,
     pub(crate) kind: FindingKind,
@@ -54,7 +58,7 @@ pub(crate) struct Entry {
 }
 
 /// What was measured over a window of time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Trend {
     window_seconds: f64,
     looks: u32,
@@ -88,7 +92,7 @@ impl From<&detect::Trend> for Trend {
 }
 
 /// When a finding was found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Seen {
     first_seen: String,
     last_seen: String,
@@ -99,7 +103,7 @@ pub(crate) struct Seen {
 }
 
 /// A goroutine, what it waits on, and who could end that.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct ChainLink {
     pub(crate) goid: Goid,
     pub(crate) waits_on: WaitingOn,

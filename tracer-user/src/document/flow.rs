@@ -1,5 +1,6 @@
 //! `gotrace.flow/1`: the ways of messages, who wakes whom, and the locks that are waited for.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_model::ids::Pc;
 use tracer_model::symbol::Symbolizer;
@@ -15,8 +16,10 @@ pub(crate) const SCHEMA: &str = "gotrace.flow/1";
 const TOP: usize = 20;
 
 /// The document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FlowDocument")]
 pub(crate) struct Document<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     pub(crate) schema: &'static str,
     pub(crate) target: &'a Target,
     #[serde(flatten)]
@@ -24,7 +27,7 @@ pub(crate) struct Document<'a> {
 }
 
 /// What went from goroutine to goroutine since attach.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Flow {
     pub(crate) messages: Messages,
     /// Over which hops messages took longest in all, longest first.
@@ -39,7 +42,7 @@ pub(crate) struct Flow {
 
 /// How many messages were followed, and how operations ended that neither parked nor met a waiting
 /// goroutine.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Messages {
     /// From a sender to a receiver that are both known.
     pub(crate) delivered: u64,
@@ -55,7 +58,7 @@ pub(crate) struct Messages {
 }
 
 /// A channel, by where it was made, and where it was sent to and received from.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Hop {
     pub(crate) made_at: Option<Site>,
     pub(crate) sent_at: Option<Site>,
@@ -74,7 +77,7 @@ pub(crate) struct Hop {
 }
 
 /// A way over several channels.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Path {
     /// Messages that ended there.
     pub(crate) ended: u64,
@@ -84,7 +87,7 @@ pub(crate) struct Path {
 }
 
 /// A hop of a way.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct PathHop {
     /// The share of the way's time between the begin of this send and its receiver's run.
     pub(crate) transit_share: f64,
@@ -95,7 +98,7 @@ pub(crate) struct PathHop {
 }
 
 /// A kind of wake-up.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Wake {
     /// The waker's function; `null` if it is not known or the runtime itself woke.
     pub(crate) waker: Option<String>,
@@ -106,7 +109,7 @@ pub(crate) struct Wake {
 }
 
 /// A lock, or what else has a semaphore or a notify list.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Lock {
     /// Of the semaphore's word or the notify list.
     pub(crate) address: String,

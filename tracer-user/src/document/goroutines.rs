@@ -8,15 +8,19 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use tracer_model::ids::{Ktime, Pc};
+use tracer_model::ids::{Goid, Ktime, Pc};
 use tracer_model::snapshot::{Goroutine, Snapshot, StackId, State};
 use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::WaitReason;
 
 use super::{Site, SnapshotInfo, Target, WaitingOn, WallClock, seconds};
 use crate::rendered::Rendered;
+
+/// The document's schema.
+const SCHEMA: &str = "gotrace.goroutines/1";
 
 /// How the document is laid out: its shared parts must look like the rest of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +32,11 @@ pub(crate) enum Style {
 }
 
 /// The document: `I` gives the goroutines.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(bound = "")]
+#[schemars(bound = "", rename = "Goroutines")]
 pub(crate) struct Document<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
+    #[schemars(extend("const" = SCHEMA))]
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
@@ -42,6 +48,7 @@ pub(crate) struct Document<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
 pub(crate) struct Entries<'a, I> {
     list: I,
     snapshot: &'a Snapshot,
+    unknown: &'a [Goid],
     symbols: &'a dyn Symbolizer,
     clock: WallClock,
     style: Style,
@@ -60,7 +67,8 @@ struct Shared {
     time: Option<(Ktime, Rc<str>)>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Goroutine")]
 struct Entry<'a> {
     goid: u64,
     state: State,
@@ -72,21 +80,27 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sleeps_until: Option<String>,
     created_by: CreatedBy,
+    #[schemars(with = "Option<Site>")]
     start: Option<Rc<RawValue>>,
     labels: BTreeMap<&'a str, &'a str>,
+    #[schemars(with = "Vec<StackFrame<'_>>")]
     stack: Rc<RawValue>,
+    /// The state may have changed unseen since it was last known.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unknown: bool,
     /// It changed under every read: the fields may not belong together.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     moving: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CreatedBy {
     goid: Option<u64>,
+    #[schemars(with = "Option<Site>")]
     site: Option<Rc<RawValue>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StackFrame<'a> {
     function: &'a str,
     file: &'a str,
@@ -109,16 +123,28 @@ impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Document<'a, I> {
         style: Style,
     ) -> Self {
         Self {
-            schema: "gotrace.goroutines/1",
+            schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
             goroutines: Entries::new(list, snapshot, symbols, clock, style, LEVEL),
             errors: &snapshot.errors,
         }
     }
+
+    /// Marks these goroutines, ascending, as not known for sure.
+    pub(crate) fn with_unknown(mut self, unknown: &'a [Goid]) -> Self {
+        self.goroutines = self.goroutines.with_unknown(unknown);
+        self
+    }
 }
 
 impl<'a, I> Entries<'a, I> {
+    /// Marks these goroutines, ascending, as not known for sure.
+    pub(crate) fn with_unknown(mut self, unknown: &'a [Goid]) -> Self {
+        self.unknown = unknown;
+        self
+    }
+
     /// The goroutines of `list`, which are of `snapshot`, with their fields indented by so many levels.
     pub(crate) fn new(
         list: I,
@@ -131,6 +157,7 @@ impl<'a, I> Entries<'a, I> {
         Self {
             list,
             snapshot,
+            unknown: &[],
             symbols,
             clock,
             style,
@@ -141,6 +168,20 @@ impl<'a, I> Entries<'a, I> {
                 time: None,
             }),
         }
+    }
+}
+
+impl<I> JsonSchema for Entries<'_, I> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ListOfGoroutines".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<Entry<'_>>::json_schema(generator)
     }
 }
 
@@ -193,6 +234,7 @@ impl<I> Entries<'_, I> {
                 .map(|(key, value)| (&**key, &**value))
                 .collect(),
             stack,
+            unknown: self.unknown.binary_search(&goroutine.goid).is_ok(),
             moving: goroutine.moving,
         }
     }

@@ -1,6 +1,10 @@
 //! `gotrace.groups/1`: goroutines in groups, each with one member as an example.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use tracer_model::ids::Goid;
 use tracer_model::query::Group;
 use tracer_model::snapshot::{Goroutine, Snapshot};
 use tracer_model::symbol::Symbolizer;
@@ -8,9 +12,14 @@ use tracer_model::symbol::Symbolizer;
 use super::goroutines::{Entries, Style};
 use super::{SnapshotInfo, Target, WallClock, seconds};
 
+/// The document's schema.
+const SCHEMA: &str = "gotrace.groups/1";
+
 /// The document.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Groups")]
 pub(crate) struct Document<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
@@ -22,12 +31,14 @@ pub(crate) struct Document<'a> {
 struct Groups<'a> {
     list: &'a [Group],
     snapshot: &'a Snapshot,
+    unknown: &'a [Goid],
     symbols: &'a dyn Symbolizer,
     clock: WallClock,
     style: Style,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(bound = "", rename = "Group")]
 struct Entry<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
     /// What the members have in common; `null` if it is the whole stack.
     label: Option<&'a str>,
@@ -50,12 +61,13 @@ impl<'a> Document<'a> {
         style: Style,
     ) -> Self {
         Self {
-            schema: "gotrace.groups/1",
+            schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
             groups: Groups {
                 list,
                 snapshot,
+                unknown: &[],
                 symbols,
                 clock,
                 style,
@@ -63,10 +75,30 @@ impl<'a> Document<'a> {
             errors: &snapshot.errors,
         }
     }
+
+    /// Marks these goroutines, ascending, as not known for sure.
+    pub(crate) const fn with_unknown(mut self, unknown: &'a [Goid]) -> Self {
+        self.groups.unknown = unknown;
+        self
+    }
 }
 
 /// Levels of indentation of the fields of an example.
 const LEVEL: usize = 5;
+
+impl JsonSchema for Groups<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ListOfGroups".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<Entry<'_, std::slice::Iter<'_, Goroutine>>>::json_schema(generator)
+    }
+}
 
 impl Serialize for Groups<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -91,7 +123,8 @@ impl Serialize for Groups<'_> {
                     self.clock,
                     self.style,
                     LEVEL,
-                ),
+                )
+                .with_unknown(self.unknown),
             }
         }))
     }

@@ -18,6 +18,7 @@ pub(crate) mod why;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracer_model::ids::Pc;
 use tracer_model::snapshot::{Descriptor, OpenFile, Snapshot};
@@ -27,7 +28,7 @@ use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject};
 pub(crate) use time::{WallClock, seconds};
 
 /// What is traced.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Target {
     pub(crate) pid: u32,
     /// The executable as `/proc/PID/exe` names it.
@@ -48,7 +49,7 @@ pub(crate) struct Target {
 }
 
 /// How a snapshot was taken.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct SnapshotInfo {
     started: String,
     duration_seconds: f64,
@@ -72,7 +73,7 @@ impl SnapshotInfo {
 }
 
 /// A place in the source.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, PartialEq, Eq, JsonSchema)]
 pub(crate) struct Site {
     pub(crate) function: String,
     pub(crate) file: String,
@@ -102,7 +103,7 @@ impl Site {
 }
 
 /// What a goroutine waits on.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct WaitingOn {
     kind: WaitKind,
     /// `null` where several objects can end the wait, none can, or it is not known.
@@ -119,7 +120,7 @@ pub(crate) struct WaitingOn {
 }
 
 /// A file descriptor and what for a goroutine waits for it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct WaitedDescriptor {
     pub(crate) fd: u32,
     /// `read` (or accept) or `write` (or connect).

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracer_model::ids::Goid;
 use tracer_model::wait::WaitKind;
@@ -18,8 +19,9 @@ pub(crate) const SCHEMA: &str = "gotrace.run/1";
 pub(crate) type Name = Cow<'static, str>;
 
 /// One line of the stream.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[schemars(rename = "RunLine")]
 pub(crate) enum Line<'a> {
     /// The first line: what is traced and how.
     Attached(&'a Attached),
@@ -51,11 +53,25 @@ pub(crate) enum Line<'a> {
     },
     /// The last line.
     Report(&'a Report),
+    /// Of the API's stream alone: what went by while nothing was taken.
+    Missed {
+        /// `messages` or `events`.
+        of: &'a str,
+        /// How many.
+        count: u64,
+    },
+    /// Of the API's stream alone: tracing ended, and why, as a report says it.
+    Ended {
+        /// Why.
+        ended: &'a str,
+    },
 }
 
 /// A [`Line`] with its schema.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RunMessage")]
 pub(crate) struct Stamped<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     pub(crate) schema: &'static str,
     #[serde(flatten)]
     pub(crate) line: Line<'a>,
@@ -71,7 +87,7 @@ impl<'a> From<Line<'a>> for Stamped<'a> {
 }
 
 /// What is traced and how.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Attached {
     pub(crate) target: Target,
     pub(crate) level: Name,
@@ -82,10 +98,13 @@ pub(crate) struct Attached {
     pub(crate) expected_seconds_per_hit: f64,
     /// Address of the HTTP server, if it runs.
     pub(crate) listening: Option<String>,
+    /// Whether that speaks HTTPS.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) tls: bool,
 }
 
 /// One probe.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ProbeInfo {
     pub(crate) hook: Name,
     pub(crate) function: String,
@@ -95,14 +114,15 @@ pub(crate) struct ProbeInfo {
 }
 
 /// A probe that is not placed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct LeftOut {
     pub(crate) hook: Name,
     pub(crate) reason: String,
 }
 
 /// Goroutines by state; the runtime's own are counted apart.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "Census")]
 pub(crate) struct Goroutines {
     pub(crate) total: usize,
     pub(crate) system: usize,
@@ -115,7 +135,7 @@ pub(crate) struct Goroutines {
 }
 
 /// Events since attach, each counted once.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Totals {
     pub(crate) events: u64,
     pub(crate) sends: u64,
@@ -158,7 +178,7 @@ pub(crate) struct Totals {
 }
 
 /// Operations on channels that make their goroutine panic.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Panics {
     pub(crate) close_of_nil: u64,
     pub(crate) close_of_closed: u64,
@@ -174,7 +194,7 @@ impl Totals {
 }
 
 /// Records that never arrived.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Loss {
     pub(crate) records: u64,
     pub(crate) by_cpu: Vec<u64>,
@@ -204,7 +224,7 @@ impl Loss {
 }
 
 /// Per second, over the last interval.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Rates {
     pub(crate) events: f64,
     pub(crate) sends: f64,
@@ -220,7 +240,7 @@ pub(crate) struct Rates {
 }
 
 /// What the governor of `--level auto` does at present.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Governor {
     /// `observe`, `wake`, `park` or `full`; with `windows` that of the windows.
     pub(crate) level: Name,
@@ -250,7 +270,7 @@ pub(crate) struct Governor {
 }
 
 /// A rate estimated from windows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Estimate {
     pub(crate) hook: Name,
     /// Always true: it was not counted.
@@ -262,7 +282,7 @@ pub(crate) struct Estimate {
 }
 
 /// The state of affairs.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct Summary {
     /// At `--level auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,7 +301,8 @@ pub(crate) struct Summary {
 }
 
 /// One channel, with what happened on it since attach.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "ChannelCounts")]
 pub(crate) struct Channel {
     pub(crate) id: u32,
     pub(crate) address: String,
@@ -315,7 +336,7 @@ pub(crate) struct Channel {
 }
 
 /// A goroutine that waits long for what only another one can bring about.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct LongWait {
     pub(crate) goid: Goid,
     pub(crate) reason: String,
@@ -327,7 +348,8 @@ pub(crate) struct LongWait {
 }
 
 /// One goroutine in the report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "GoroutineCounts")]
 pub(crate) struct Goroutine {
     pub(crate) goid: Goid,
     pub(crate) state: &'static str,
@@ -350,7 +372,7 @@ pub(crate) struct Goroutine {
 }
 
 /// Who made a goroutine runnable.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Waker {
     /// 0 is the runtime itself.
     pub(crate) goid: Goid,
@@ -361,7 +383,7 @@ pub(crate) struct Waker {
 }
 
 /// The last line.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Report {
     /// At `--level auto`.
     #[serde(skip_serializing_if = "Option::is_none")]

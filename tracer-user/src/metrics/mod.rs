@@ -328,6 +328,7 @@ mod tests {
             left_out: Vec::new(),
             expected_seconds_per_hit: 0.0,
             listening: None,
+            tls: false,
         }
     }
 

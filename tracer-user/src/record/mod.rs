@@ -5,6 +5,7 @@
 //! room in the ring: then it is lost and counted as such, in the recording too.
 
 pub(crate) mod replay;
+pub(crate) mod threshold;
 pub(crate) mod trigger;
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -74,7 +75,7 @@ pub(crate) enum Keep {
 }
 
 /// The last seconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Last {
     pub(crate) window: Duration,
     /// How long after the reason they are written.
@@ -125,6 +126,14 @@ pub(crate) struct Recorder {
     ring: Option<Watch>,
 }
 
+/// A file that is about to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Due {
+    pub(crate) path: PathBuf,
+    /// In how many seconds.
+    pub(crate) seconds: f64,
+}
+
 /// When the last seconds are written.
 struct Watch {
     directory: PathBuf,
@@ -164,12 +173,12 @@ pub(crate) fn begin(
 ) -> Result<(Recorder, Recording), Failure> {
     let path = plan.path;
     let failed = |error: &std::io::Error| cannot_write(&path, error);
-    let sink: Box<dyn Sink> = match plan.keep {
-        Keep::Up(limits) if limits == sink::Limits::default() => {
+    let sink: Box<dyn Sink> = match &plan.keep {
+        Keep::Up(limits) if *limits == sink::Limits::default() => {
             Box::new(sink::file(&path).map_err(|error| failed(&error))?)
         }
         Keep::Up(limits) => {
-            Box::new(sink::directory(&path, limits).map_err(|error| failed(&error))?)
+            Box::new(sink::directory(&path, *limits).map_err(|error| failed(&error))?)
         }
         Keep::Last(last) => {
             make_directory(&path).map_err(|error| failed(&error))?;
@@ -180,14 +189,14 @@ pub(crate) fn begin(
     let (most_bytes, most_age, ring) = match plan.keep {
         Keep::Up(limits) => (limits.bytes.map(|bytes| bytes / SHARE), SEGMENT_AGE, None),
         Keep::Last(last) => {
+            let age = (last.window / RING_SEGMENTS).max(Duration::from_secs(1));
             let watch = Watch {
                 directory: path.clone(),
+                triggers: Triggers::new(last.conditions.clone()),
                 last,
-                triggers: Triggers::new(last.conditions),
                 clock,
                 due: None,
             };
-            let age = (last.window / RING_SEGMENTS).max(Duration::from_secs(1));
             (None, age.min(SEGMENT_AGE), Some(watch))
         }
     };
@@ -248,11 +257,25 @@ pub(crate) fn write_look(
     snapshot: &Snapshot,
     symbols: &dyn Symbolizer,
 ) -> Result<u64, Failure> {
-    let failed = |error: &Error| cannot_write(path, error);
     let sink = sink::file(path).map_err(|error| cannot_write(path, error))?;
+    write_look_into(sink, target, clock, snapshot, symbols)
+        .map_err(|error| cannot_write(path, error))
+}
+
+/// Writes one look. Returns its size in bytes.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write_look_into(
+    sink: impl Sink,
+    target: Target,
+    clock: WallClock,
+    snapshot: &Snapshot,
+    symbols: &dyn Symbolizer,
+) -> Result<u64, Error> {
     let mut writer = Writer::new(sink, clock.pair(), env!("CARGO_PKG_VERSION"), None);
-    let about =
-        serde_json::to_value(About::Look { target }).map_err(|error| cannot_write(path, error))?;
+    let about = serde_json::to_value(About::Look { target });
+    let about = about.map_err(|error| Error::Encode(error.to_string()))?;
     let keyframe = Keyframe {
         at: snapshot.started,
         about,
@@ -264,7 +287,6 @@ pub(crate) fn write_look(
         .and_then(|()| writer.observation(snapshot, symbols))
         .and_then(|()| writer.finish())
         .map(|sink| sink.bytes())
-        .map_err(|error| failed(&error))
 }
 
 /// Makes a directory for recordings, if there is none: they are their owner's alone.
@@ -433,6 +455,15 @@ impl Recorder {
         );
         ring.due = Some((Instant::now() + ring.last.after, path));
         Some(said)
+    }
+
+    /// What is about to be written, and when.
+    pub(crate) fn due(&self) -> Option<Due> {
+        let (when, path) = self.ring.as_ref()?.due.as_ref()?;
+        Some(Due {
+            path: path.clone(),
+            seconds: when.saturating_duration_since(Instant::now()).as_secs_f64(),
+        })
     }
 
     /// What is to be written by now.

@@ -302,6 +302,7 @@ impl Teller<'_> {
             clock: self.clock,
             // Whoever listens is there as long as the story.
             listener: Box::new(move |output| drop(said.send(output))),
+            feed: None,
             recorder: None,
             farewell: None,
             trends: None,

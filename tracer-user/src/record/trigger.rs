@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tracer_model::ids::Ktime;
 
+use super::threshold::Threshold;
 use crate::trace::story::Output;
 
 /// What is watched for beside findings, which always count.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Conditions {
     /// So many user goroutines.
     pub(crate) goroutines: Option<usize>,
@@ -16,6 +17,8 @@ pub(crate) struct Conditions {
     pub(crate) growth: Option<f64>,
     /// A channel with a buffer stays full for so long.
     pub(crate) full: Option<Duration>,
+    /// Numbers of a summary.
+    pub(crate) metrics: Vec<Threshold>,
 }
 
 /// Why the last seconds are kept.
@@ -25,6 +28,7 @@ pub(crate) enum Reason {
     Goroutines,
     Growth,
     Full,
+    Metric,
     /// Somebody asked.
     Asked,
 }
@@ -37,6 +41,7 @@ impl Reason {
             Reason::Goroutines => "goroutines",
             Reason::Growth => "growth",
             Reason::Full => "full",
+            Reason::Metric => "metric",
             Reason::Asked => "asked",
         }
     }
@@ -50,6 +55,8 @@ pub(crate) struct Triggers {
     last: Option<(Ktime, usize)>,
     many: bool,
     growing: bool,
+    /// Which of the metrics are beyond their limits.
+    beyond: Vec<bool>,
     /// Since when a channel is full, and whether that has counted.
     full: HashMap<u32, (Ktime, bool)>,
 }
@@ -94,10 +101,27 @@ impl Triggers {
                     reason = Some(Reason::Goroutines);
                 }
                 (self.many, self.growing) = (many, growing);
+                if self.metrics(summary) {
+                    reason = reason.or(Some(Reason::Metric));
+                }
                 self.full_channels(summary, at).or(reason)
             }
             _ => None,
         }
+    }
+
+    /// Whether a metric is beyond its limit that was not before.
+    fn metrics(&mut self, summary: &crate::document::run::Summary) -> bool {
+        if self.conditions.metrics.is_empty() {
+            return false;
+        }
+        let document = serde_json::to_value(summary).unwrap_or_default();
+        let metrics = self.conditions.metrics.iter();
+        let beyond: Vec<bool> = metrics.map(|metric| metric.is_met(&document)).collect();
+        let was = |index: usize| self.beyond.get(index).copied().unwrap_or(false);
+        let news = (0..).zip(&beyond).any(|(index, is)| *is && !was(index));
+        self.beyond = beyond;
+        news
     }
 
     fn full_channels(
@@ -153,15 +177,21 @@ mod tests {
         let none = Conditions::default();
         let many = Conditions {
             goroutines: Some(100),
-            ..none
+            ..none.clone()
         };
         let growth = Conditions {
             growth: Some(50.0),
-            ..none
+            ..none.clone()
         };
         let full = Conditions {
             full: Some(Duration::from_secs(2)),
-            ..none
+            ..none.clone()
+        };
+        let metrics = Conditions {
+            metrics: ["goroutines.total>50", "goroutines.total<5"]
+                .map(|text| text.parse().expect("valid"))
+                .to_vec(),
+            ..none.clone()
         };
         for (conditions, said, expected) in [
             (
@@ -193,6 +223,18 @@ mod tests {
                 ],
             ),
             (
+                metrics,
+                &[(50, 0), (51, 0), (90, 0), (4, 0), (3, 0), (51, 0)],
+                &[
+                    None,
+                    Some(Reason::Metric),
+                    None,
+                    Some(Reason::Metric),
+                    None,
+                    Some(Reason::Metric),
+                ],
+            ),
+            (
                 full,
                 &[
                     (1, 4),
@@ -216,7 +258,7 @@ mod tests {
                 ],
             ),
         ] {
-            let mut triggers = Triggers::new(conditions);
+            let mut triggers = Triggers::new(conditions.clone());
             let heard: Vec<Option<Reason>> = (1..)
                 .zip(said)
                 .map(|(second, (goroutines, len))| {

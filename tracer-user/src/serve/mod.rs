@@ -1,283 +1,171 @@
 //! The HTTP server: `/metrics`, `/healthz` and the JSON API. It answers from the pipeline's view of
-//! the moment and never touches the target itself.
+//! the moment, on a thread of its own, so that a caller delays neither the trace nor its display.
 
+mod access;
+mod api;
+mod body;
+mod connection;
+mod door;
+mod endpoint;
 mod metrics;
+mod openapi;
+mod problem;
 mod query;
+mod snapshot;
+mod stream;
+mod token;
+mod trigger;
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::extract::{RawQuery, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::json;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
-use tracer_golang::process::Symbols;
-use tracer_model::query::{SortBy, group};
+use axum::middleware;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tracer_golang::process::{ReadOptions, Symbols};
 
-use crate::document::goroutines::Style;
+use crate::document::WallClock;
 use crate::document::run::Attached;
-use crate::document::{self, SnapshotInfo, WallClock};
-use crate::listing::{self, ChannelSort, Grouping, Sort};
-use crate::open_files;
 use crate::otel::Health;
+use crate::target::Target;
+use crate::trace::feed::Feed;
 use crate::trace::pipeline::Input;
 use crate::trace::story::View;
 
-use query::Query;
+pub(crate) use door::Door;
+pub(crate) use token::Token;
+
+use problem::Problem;
 
 /// How long the pipeline may take to answer: it can be busy with a snapshot of a large target.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Lists at a time, and other answers that are made from a view of everything: each holds one in memory.
+const MOST_VIEWS: usize = 2;
+/// Threads for answers that are made while they are sent.
+const MOST_MAKERS: usize = 8;
 
-/// Content type of the Prometheus text format that is served.
-const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What is served.
+pub(crate) struct Traced {
+    pub(crate) target: Target,
+    /// How memory is read.
+    pub(crate) options: ReadOptions,
+    pub(crate) attached: Attached,
+    pub(crate) inputs: Sender<Input>,
+    pub(crate) symbols: Symbols,
+    pub(crate) clock: WallClock,
+    pub(crate) feed: Feed,
+}
 
 /// What the handlers share.
 struct Shared {
-    attached: Attached,
-    inputs: Sender<Input>,
-    symbols: Symbols,
-    clock: WallClock,
+    traced: Traced,
     /// How the export of OpenTelemetry goes, if there is one.
     otel: Option<Arc<Health>>,
+    has_token: bool,
+    /// Whether this machine alone can reach the server.
+    is_local: bool,
+    /// Lists, which are held while they are taken.
+    lists: Arc<Semaphore>,
+    /// What is answered at once.
+    glances: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
+    listeners: Arc<Semaphore>,
 }
 
-/// The running server, or none if it is switched off.
+/// The running server; it ends when this is dropped.
 pub(crate) struct Server {
-    task: Option<JoinHandle<()>>,
+    end: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Server {
-    /// Ends the server; connections that are open are closed.
-    pub(crate) fn stop(&self) {
-        if let Some(task) = &self.task {
-            task.abort();
+impl Drop for Server {
+    /// Ends the server; connections that are open are closed after a moment.
+    fn drop(&mut self) {
+        self.end.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && let Err(panic) = thread.join()
+            && !std::thread::panicking()
+        {
+            std::panic::resume_unwind(panic);
         }
     }
 }
 
-/// Starts to serve on `listener`. To be called inside a tokio runtime.
+/// Starts to serve.
 ///
 /// # Errors
-/// The listener cannot be used.
+/// The listener or a thread cannot be used.
 pub(crate) fn start(
-    listener: Option<TcpListener>,
-    attached: Attached,
-    inputs: Sender<Input>,
-    symbols: Symbols,
-    clock: WallClock,
+    door: Door,
+    traced: Traced,
     otel: Option<Arc<Health>>,
 ) -> std::io::Result<Server> {
-    let Some(listener) = listener else {
-        return Ok(Server { task: None });
-    };
+    let Door {
+        listener,
+        tls,
+        access,
+    } = door;
     listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let is_local = listener.local_addr()?.ip().is_loopback();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MOST_MAKERS)
+        .build()?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
     let shared = Arc::new(Shared {
-        attached,
-        inputs,
-        symbols,
-        clock,
+        traced,
         otel,
+        has_token: access.token.is_some(),
+        is_local,
+        lists: Arc::new(Semaphore::new(MOST_VIEWS)),
+        glances: Arc::new(Semaphore::new(MOST_VIEWS)),
+        snapshots: Arc::new(Semaphore::new(1)),
+        listeners: Arc::new(Semaphore::new(stream::MOST_LISTENERS)),
     });
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/healthz", get(healthz))
-        .route("/api/v1/goroutines", get(goroutines))
-        .route("/api/v1/channels", get(channels))
-        .route("/api/v1/findings", get(findings))
-        .route("/api/v1/flow", get(flow))
-        .fallback(not_found)
-        .with_state(shared);
-    let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!("the HTTP server ended: {error}");
-        }
-    });
-    Ok(Server { task: Some(task) })
+    let check = middleware::from_fn_with_state(Arc::new(access), access::check);
+    let router = endpoint::router(shared).layer(check);
+    let (end, ended) = watch::channel(false);
+    let thread = std::thread::Builder::new()
+        .name("gotrace-http".to_owned())
+        .spawn(move || {
+            runtime.block_on(connection::serve(listener, tls, router, ended));
+            // Whoever makes an answer that nobody takes any more notices that before long.
+            runtime.shutdown_background();
+        })?;
+    Ok(Server {
+        end,
+        thread: Some(thread),
+    })
 }
 
 impl Shared {
-    async fn view(&self) -> Result<View, Unavailable> {
-        self.ask(Input::View).await
+    /// A view, with the right to hold one.
+    async fn view(&self, seats: &Arc<Semaphore>) -> Result<(View, OwnedSemaphorePermit), Problem> {
+        let seat = Arc::clone(seats).acquire_owned();
+        let seat = match tokio::time::timeout(PATIENCE, seat).await {
+            Ok(Ok(seat)) => seat,
+            _ => return Err(Problem::busy("others ask for the same")),
+        };
+        Ok((self.ask(Input::View).await?, seat))
     }
 
     /// Asks the pipeline.
     async fn ask<T>(
         &self,
         question: impl FnOnce(oneshot::Sender<T>) -> Input,
-    ) -> Result<T, Unavailable> {
+    ) -> Result<T, Problem> {
         let (sender, receiver) = oneshot::channel();
-        self.inputs
+        self.traced
+            .inputs
             .send(question(sender))
-            .map_err(|_| Unavailable)?;
+            .map_err(|_| Problem::unavailable())?;
         match tokio::time::timeout(PATIENCE, receiver).await {
             Ok(Ok(answer)) => Ok(answer),
-            _ => Err(Unavailable),
+            _ => Err(Problem::unavailable()),
         }
     }
-}
-
-/// The pipeline has ended or does not answer.
-struct Unavailable;
-
-impl IntoResponse for Unavailable {
-    fn into_response(self) -> Response {
-        let body = json!({ "error": "tracing has ended or is too busy to answer" });
-        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
-    }
-}
-
-/// Why a list is not given.
-enum NoList {
-    Unavailable,
-    /// The request's query is wrong, and how.
-    Query(String),
-}
-
-impl From<Unavailable> for NoList {
-    fn from(_: Unavailable) -> NoList {
-        NoList::Unavailable
-    }
-}
-
-impl From<String> for NoList {
-    fn from(error: String) -> NoList {
-        NoList::Query(error)
-    }
-}
-
-impl IntoResponse for NoList {
-    fn into_response(self) -> Response {
-        match self {
-            NoList::Unavailable => Unavailable.into_response(),
-            NoList::Query(error) => {
-                (StatusCode::BAD_REQUEST, Json(json!({ "error": error }))).into_response()
-            }
-        }
-    }
-}
-
-async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let measured = shared.ask(Input::Measure).await?;
-    let (attached, symbols) = (&shared.attached, &shared.symbols);
-    match metrics::render(
-        &measured,
-        attached,
-        symbols,
-        shared.clock,
-        shared.otel.as_deref(),
-    ) {
-        Ok(text) => Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()),
-        Err(error) => {
-            let body = json!({ "error": error.to_string() });
-            Ok((StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response())
-        }
-    }
-}
-
-async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
-    let body = json!({
-        "status": "tracing",
-        "pid": shared.attached.target.pid,
-        "level": shared.attached.level,
-        "events": view.totals.events,
-        "lost": view.loss.records,
-    });
-    Ok(Json(body).into_response())
-}
-
-async fn goroutines(
-    State(shared): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, NoList> {
-    let query = Query::parse(query.as_deref().unwrap_or_default())?;
-    let sort = query.sort()?.unwrap_or(Sort::Goid);
-    let mut view = shared.view().await?;
-    open_files::name(shared.attached.target.pid, &mut view.snapshot.descriptors);
-    let snapshot = &view.snapshot;
-    let mut chosen = listing::choose(snapshot, &query.filter, &shared.symbols);
-    SortBy::from(sort).sort(&snapshot.goroutines, &mut chosen);
-    let limit = query.limit.unwrap_or(usize::MAX);
-    let (target, symbols, clock) = (&shared.attached.target, &shared.symbols, shared.clock);
-    if let Some(Grouping::By(by)) = &query.group {
-        let mut groups = group(snapshot, chosen, by, symbols);
-        groups.truncate(limit);
-        let document = document::groups::Document::new(
-            target,
-            snapshot,
-            &groups,
-            symbols,
-            clock,
-            Style::Compact,
-        );
-        return Ok(Json(document).into_response());
-    }
-    let list = chosen
-        .iter()
-        .take(limit)
-        .filter_map(|index| snapshot.goroutines.get(*index));
-    let document =
-        document::goroutines::Document::new(target, snapshot, list, symbols, clock, Style::Compact);
-    Ok(Json(document).into_response())
-}
-
-async fn channels(
-    State(shared): State<Arc<Shared>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, NoList> {
-    let query = Query::parse(query.as_deref().unwrap_or_default())?;
-    let sort = query.sort()?.unwrap_or(ChannelSort::Address);
-    if query.group.is_some() {
-        return Err("group: channels have no groups".to_owned().into());
-    }
-    let mut view = shared.view().await?;
-    let snapshot = &mut view.snapshot;
-    listing::choose_channels(snapshot, &query.filter, &shared.symbols);
-    listing::sort_channels(&mut snapshot.channels, sort);
-    snapshot
-        .channels
-        .truncate(query.limit.unwrap_or(usize::MAX));
-    let document = document::channels::Document::new(
-        &shared.attached.target,
-        snapshot,
-        &shared.symbols,
-        shared.clock,
-    );
-    Ok(Json(document).into_response())
-}
-
-async fn findings(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let view = shared.view().await?;
-    let document = document::findings::Document {
-        schema: document::findings::SCHEMA,
-        target: &shared.attached.target,
-        snapshot: Some(SnapshotInfo::new(&view.snapshot, shared.clock)),
-        findings: &view.findings,
-        errors: &view.snapshot.errors,
-    };
-    Ok(Json(document).into_response())
-}
-
-async fn flow(State(shared): State<Arc<Shared>>) -> Result<Response, Unavailable> {
-    let document = document::flow::Document {
-        schema: document::flow::SCHEMA,
-        target: &shared.attached.target,
-        flow: &shared.ask(Input::Flow).await?,
-    };
-    Ok(Json(document).into_response())
-}
-
-async fn not_found() -> Response {
-    let body = json!({
-        "error": "no such path",
-        "paths": ["/metrics", "/healthz", "/api/v1/goroutines", "/api/v1/channels", "/api/v1/findings", "/api/v1/flow"],
-    });
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

@@ -6,13 +6,47 @@ use tracer_model::query::Filter;
 use crate::listing::{self, Grouping};
 
 /// A request's query: `with` and `without` as often as one likes, `sort`, `limit`, `group`, each as
-/// on the command line.
+/// on the command line, and `offset`: how many of the list are left out at its beginning.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) filter: Filter,
-    pub(super) limit: Option<usize>,
     pub(super) group: Option<Grouping>,
+    limit: Option<usize>,
+    offset: usize,
     sort: Option<String>,
+}
+
+/// Refuses parameters where there are none.
+///
+/// # Errors
+/// Names the first one.
+pub(super) fn none(text: Option<&str>) -> Result<(), String> {
+    match form_urlencoded::parse(text.unwrap_or_default().as_bytes()).next() {
+        Some((name, _)) => Err(format!("no parameter `{name}`: there are none here")),
+        None => Ok(()),
+    }
+}
+
+/// Parses a number of entries.
+///
+/// # Errors
+/// What was expected instead.
+pub(super) fn number(value: &str) -> Result<usize, String> {
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.parse::<u32>().ok().filter(|_| digits);
+    let number = number.and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| format!("expected a number from 0 to {}", u32::MAX))
+}
+
+/// Parses a parameter that may stand there once.
+///
+/// # Errors
+/// It is not valid, or stood there before.
+pub(super) fn once<T>(place: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String> {
+    match place.replace(parsed?) {
+        Some(_) => Err("given more than once".to_owned()),
+        None => Ok(()),
+    }
 }
 
 impl Query {
@@ -20,34 +54,39 @@ impl Query {
     ///
     /// # Errors
     /// Names the parameter and what was expected.
-    pub(super) fn parse(text: &str) -> Result<Query, String> {
+    pub(super) fn parse(text: Option<&str>) -> Result<Query, String> {
         let mut query = Query::default();
-        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            let wrong = |error: String| format!("{name}: {error}");
-            match &*name {
-                "with" => query
-                    .filter
-                    .with
-                    .push(listing::criterion(&value).map_err(wrong)?),
-                "without" => query
-                    .filter
-                    .without
-                    .push(listing::criterion(&value).map_err(wrong)?),
-                "limit" => {
-                    let limit = value.parse();
-                    let limit = limit.map_err(|_| wrong("expected a number".to_owned()))?;
-                    query.limit = Some(limit);
-                }
-                "group" => query.group = Some(listing::group_by(&value).map_err(wrong)?),
-                "sort" => query.sort = Some(value.into_owned()),
-                _ => {
-                    return Err(format!(
-                        "no parameter `{name}`: there are with, without, sort, limit and group"
-                    ));
-                }
-            }
+        let mut offset = None;
+        for (name, value) in form_urlencoded::parse(text.unwrap_or_default().as_bytes()) {
+            let Query {
+                filter,
+                group,
+                limit,
+                offset: _,
+                sort,
+            } = &mut query;
+            let parsed = match &*name {
+                "with" => listing::criterion(&value).map(|it| filter.with.push(it)),
+                "without" => listing::criterion(&value).map(|it| filter.without.push(it)),
+                "limit" => once(limit, number(&value)),
+                "offset" => once(&mut offset, number(&value)),
+                "group" => once(group, listing::group_by(&value)),
+                "sort" => once(sort, Ok(value.into_owned())),
+                _ => Err(
+                    "no such parameter: there are with, without, sort, limit, offset and group"
+                        .to_owned(),
+                ),
+            };
+            parsed.map_err(|error| format!("{name}: {error}"))?;
         }
+        query.offset = offset.unwrap_or(0);
         Ok(query)
+    }
+
+    /// The part of a list that was asked for.
+    pub(super) fn window<'a, T>(&self, list: &'a [T]) -> &'a [T] {
+        let rest = list.get(self.offset..).unwrap_or_default();
+        rest.get(..self.limit.unwrap_or(usize::MAX)).unwrap_or(rest)
     }
 
     /// The order asked for, if any.
@@ -86,22 +125,47 @@ mod tests {
             ("limit=many", false),
             ("group=hue", false),
             ("depth=3", false),
+            ("offset=4&limit=0", true),
+            ("offset=-4", false),
+            ("offset=4294967295", true),
+            ("offset=4294967296", false),
+            ("limit=+4", false),
+            ("limit=4&limit=5", false),
+            ("sort=goid&sort=goid", false),
         ] {
-            assert_eq!(Query::parse(text).is_ok(), ok, "{text}");
+            assert_eq!(Query::parse(Some(text)).is_ok(), ok, "{text}");
         }
-        let query = Query::parse("with=user&with=state+waiting&without=running").expect("valid");
+        let query =
+            Query::parse(Some("with=user&with=state+waiting&without=running")).expect("valid");
         assert_eq!(
             (query.filter.with.len(), query.filter.without.len()),
             (2, 1)
         );
-        let sorted = Query::parse("sort=waiting").expect("valid");
+        let sorted = Query::parse(Some("sort=waiting")).expect("valid");
         assert_eq!(sorted.sort(), Ok(Some(Sort::Waiting)));
         assert_eq!(sorted.sort(), Ok(Some(ChannelSort::Waiting)));
-        let by_fill = Query::parse("sort=fill").expect("valid");
+        let by_fill = Query::parse(Some("sort=fill")).expect("valid");
         assert!(
             by_fill
                 .sort::<Sort>()
                 .is_err_and(|error| error.contains("goid, waiting"))
         );
+    }
+
+    #[test]
+    fn a_window_is_a_part_of_the_list() {
+        let list = [1, 2, 3, 4];
+        for (text, expected) in [
+            ("", &list[..]),
+            ("limit=3", &[1, 2, 3]),
+            ("offset=1&limit=2", &[2, 3]),
+            ("offset=3&limit=9", &[4]),
+            ("offset=4", &[]),
+            ("offset=9&limit=1", &[]),
+            ("limit=0", &[]),
+        ] {
+            let query = Query::parse(Some(text)).expect("valid");
+            assert_eq!(query.window(&list), expected, "{text}");
+        }
     }
 }

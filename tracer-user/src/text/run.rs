@@ -84,9 +84,10 @@ pub(crate) fn attached(attached: &Attached) -> String {
         let _ = writeln!(text, "{}", styled(NOTICE, text_of));
     }
     if let Some(address) = &attached.listening {
+        let scheme = if attached.tls { "https" } else { "http" };
         let _ = writeln!(
             text,
-            "serving http://{address}/metrics, /healthz, /api/v1/goroutines, channels, findings, flow"
+            "serving {scheme}://{address}/metrics, /healthz and /api/v1 (described by /api/v1/openapi.json)"
         );
     }
     text

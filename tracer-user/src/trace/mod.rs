@@ -9,12 +9,14 @@
 //! - [`governor`]: what to trace so that the budget is kept; [`estimate`]: rates from windows;
 //!   [`calibrate`]: what a hit costs; [`governed`]: the governor's eyes and hands.
 //! - [`pipeline`]: the thread that takes all in; [`story`]: what is learnt, told in order, live or from a
-//!   recording; [`picture`]: what the world looks like; [`measure`]: the same in numbers.
+//!   recording; [`picture`]: what the world looks like; [`measure`]: the same in numbers; [`feed`]: for whoever
+//!   listens.
 
 pub(crate) mod calibrate;
 mod cpu_clock;
 pub(crate) mod decode;
 mod estimate;
+pub(crate) mod feed;
 pub(crate) mod governed;
 mod governor;
 pub(crate) mod kernel;

@@ -23,10 +23,12 @@ use super::measure::Measured;
 use super::observer::Observation;
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
 use super::story::{End, Story, Tick, View};
+use crate::document::findings::Entry;
 use crate::document::flow::Flow;
 use crate::document::run;
 use crate::document::seconds;
 use crate::failure::Failure;
+use crate::record::Due;
 use crate::target::Target;
 
 /// How often the ring is drained when nothing wakes the thread: often enough that a view is fresh,
@@ -53,8 +55,11 @@ pub(crate) enum Input {
     Flow(oneshot::Sender<Flow>),
     /// Somebody takes the tasks that have ended, and how many found no room.
     Tasks(oneshot::Sender<(Vec<Task>, u64)>),
-    /// The last seconds are to be kept.
-    Keep,
+    /// Somebody wants to know what was found and stands.
+    Findings(oneshot::Sender<Vec<Entry>>),
+    /// The last seconds are to be kept; where they go is told to who asks, and whether they went there
+    /// anyway.
+    Keep(Option<oneshot::Sender<Option<(Due, bool)>>>),
     /// Come to an end.
     Stop(Ended),
 }
@@ -406,7 +411,13 @@ impl Pipeline {
                 Ok(Input::Measure(reply)) => drop(reply.send(self.story.measured(self.count()))),
                 Ok(Input::Flow(reply)) => drop(reply.send(self.story.flow())),
                 Ok(Input::Tasks(reply)) => drop(reply.send(self.story.take_tasks())),
-                Ok(Input::Keep) => self.story.keep_last(ktime_now()),
+                Ok(Input::Findings(reply)) => drop(reply.send(self.story.current_findings())),
+                Ok(Input::Keep(reply)) => {
+                    let kept = self.story.keep_last(ktime_now());
+                    if let Some(reply) = reply {
+                        let _ = reply.send(kept);
+                    }
+                }
                 Ok(Input::Stop(ended)) => return Some(ended),
                 Err(TryRecvError::Empty) => return None,
                 Err(TryRecvError::Disconnected) => return Some(Ended::Interrupted),

@@ -14,6 +14,7 @@ use tracer_model::symbol::Symbolizer;
 use tracer_model::world::{Task, TaskLimits, World};
 use tracer_record::{Item, Keyframe, Memory, Note};
 
+use super::feed::Feed;
 use super::measure::{Measured, Reads};
 use super::picture::{self, Counted, Shown};
 use crate::document::findings::Entry;
@@ -21,8 +22,8 @@ use crate::document::flow::Flow;
 use crate::document::moment;
 use crate::document::run::{self, Report, Summary, Totals};
 use crate::document::{WallClock, seconds};
-use crate::record::Recorder;
 use crate::record::trigger::Reason;
+use crate::record::{Due, Recorder};
 
 /// What is said of a target.
 #[derive(Clone, Debug)]
@@ -103,6 +104,8 @@ pub(crate) struct View {
     pub(crate) totals: Totals,
     pub(crate) loss: run::Loss,
     pub(crate) findings: Vec<Entry>,
+    /// Goroutines whose state is not known since a loss, ascending.
+    pub(crate) unsure: Vec<Goid>,
 }
 
 /// Hears how everything is at the end, with the tasks that nobody took, and how many found no room.
@@ -114,6 +117,8 @@ pub(crate) struct Telling {
     pub(crate) clock: WallClock,
     /// Hears what is said.
     pub(crate) listener: Box<dyn FnMut(Output) + Send>,
+    /// Hears what happens; of a trace that is live.
+    pub(crate) feed: Option<Feed>,
     /// Keeps what is told.
     pub(crate) recorder: Option<Recorder>,
     /// Hears of the end.
@@ -240,6 +245,9 @@ impl Story {
     pub(crate) fn event(&mut self, event: &Event) {
         if let Some(recorder) = &mut self.telling.recorder {
             recorder.event(event);
+        }
+        if let Some(feed) = &self.telling.feed {
+            feed.event(event);
         }
         self.untouched = None;
         self.world.apply(event);
@@ -554,7 +562,16 @@ impl Story {
             totals: counted.totals,
             loss: counted.loss,
             findings: self.current_findings(),
+            unsure: self.unsure(),
         }
+    }
+
+    /// Goroutines whose state may have changed unseen since it was last known, ascending.
+    pub(crate) fn unsure(&self) -> Vec<Goid> {
+        let unknown = self.world.unknown_goroutines();
+        let mut goids: Vec<Goid> = unknown.map(|goroutine| goroutine.goid()).collect();
+        goids.sort_unstable();
+        goids
     }
 
     /// Everything as it is now, in numbers.
@@ -590,7 +607,8 @@ impl Story {
         )
     }
 
-    fn current_findings(&self) -> Vec<Entry> {
+    /// What was found and stands, for documents.
+    pub(crate) fn current_findings(&self) -> Vec<Entry> {
         self.findings().map(|tracked| self.entry(tracked)).collect()
     }
 
@@ -638,15 +656,17 @@ impl Story {
         }
     }
 
-    /// Keeps the last seconds, if they are recorded, since somebody asks for it.
-    pub(crate) fn keep_last(&mut self, at: Ktime) {
-        let said = match &mut self.telling.recorder {
-            Some(recorder) => recorder.write_last(Reason::Asked, at),
-            None => None,
-        };
+    /// Keeps the last seconds, if they are recorded, since somebody asks for it. Returns where they go,
+    /// and whether they went there anyway.
+    pub(crate) fn keep_last(&mut self, at: Ktime) -> Option<(Due, bool)> {
+        let recorder = self.telling.recorder.as_mut()?;
+        let said = recorder.write_last(Reason::Asked, at);
+        let due = recorder.due()?;
+        let already = said.is_none();
         if let Some(said) = said {
             self.warn(at, said);
         }
+        Some((due, already))
     }
 
     fn note(&mut self, at: Ktime, name: &str, body: &impl Serialize) {

@@ -1,0 +1,191 @@
+//! The handlers.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tracer_model::query::{SortBy, group};
+
+use super::body::{stream, write_json};
+use super::problem::Problem;
+use super::query::{self, Query};
+use super::{Shared, Traced, metrics};
+use crate::document::goroutines::Style;
+use crate::document::{self, SnapshotInfo};
+use crate::listing::{self, ChannelSort, Grouping, Sort};
+use crate::open_files;
+use crate::trace::pipeline::Input;
+use crate::trace::story::View;
+
+/// Content type of the Prometheus text format that is served.
+pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Content type of documents.
+pub(super) const JSON_TYPE: &str = "application/json";
+
+/// Whether the trace is alive.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Health<'a> {
+    /// Always `tracing`.
+    status: &'static str,
+    pid: u32,
+    level: &'a str,
+    /// Events that arrived since attach.
+    events: u64,
+    /// Records that did not.
+    lost: u64,
+}
+
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let measured = shared.ask(Input::Measure).await?;
+    let Traced {
+        attached,
+        symbols,
+        clock,
+        ..
+    } = &shared.traced;
+    let otel = shared.otel.as_deref();
+    match metrics::render(&measured, attached, symbols, *clock, otel) {
+        Ok(text) => Ok(([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()),
+        Err(error) => Err(Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+        )),
+    }
+}
+
+pub(super) async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let (view, _seat) = shared.view(&shared.glances).await?;
+    let health = Health {
+        status: "tracing",
+        pid: shared.traced.attached.target.pid,
+        level: &shared.traced.attached.level,
+        events: view.totals.events,
+        lost: view.loss.records,
+    };
+    Ok(Json(health).into_response())
+}
+
+/// A view for a list, with the right to hold one.
+async fn view_for_list(shared: &Shared) -> Result<(View, OwnedSemaphorePermit), Problem> {
+    let (mut view, seat) = shared.view(&shared.lists).await?;
+    let pid = shared.traced.attached.target.pid;
+    open_files::name(pid, &mut view.snapshot.descriptors);
+    Ok((view, seat))
+}
+
+pub(super) async fn goroutines(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref()).map_err(Problem::query)?;
+    let sort = query.sort().map_err(Problem::query)?.unwrap_or(Sort::Goid);
+    let (view, seat) = view_for_list(&shared).await?;
+    Ok(stream(JSON_TYPE, move |chunks| {
+        let _seat = seat;
+        let traced = &shared.traced;
+        let (target, symbols, clock) = (&traced.attached.target, &traced.symbols, traced.clock);
+        let snapshot = &view.snapshot;
+        let mut chosen = listing::choose(snapshot, &query.filter, symbols);
+        SortBy::from(sort).sort(&snapshot.goroutines, &mut chosen);
+        if let Some(Grouping::By(by)) = &query.group {
+            let groups = group(snapshot, chosen, by, symbols);
+            let document = document::groups::Document::new(
+                target,
+                snapshot,
+                query.window(&groups),
+                symbols,
+                clock,
+                Style::Compact,
+            )
+            .with_unknown(&view.unsure);
+            return write_json(chunks, &document);
+        }
+        let list = query
+            .window(&chosen)
+            .iter()
+            .filter_map(|index| snapshot.goroutines.get(*index));
+        let document = document::goroutines::Document::new(
+            target,
+            snapshot,
+            list,
+            symbols,
+            clock,
+            Style::Compact,
+        )
+        .with_unknown(&view.unsure);
+        write_json(chunks, &document)
+    }))
+}
+
+pub(super) async fn channels(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref()).map_err(Problem::query)?;
+    let sort = query.sort().map_err(Problem::query)?;
+    let sort = sort.unwrap_or(ChannelSort::Address);
+    if query.group.is_some() {
+        return Err(Problem::query("group: channels have no groups".to_owned()));
+    }
+    let (mut view, seat) = view_for_list(&shared).await?;
+    Ok(stream(JSON_TYPE, move |chunks| {
+        let _seat = seat;
+        let traced = &shared.traced;
+        let snapshot = &mut view.snapshot;
+        listing::choose_channels(snapshot, &query.filter, &traced.symbols);
+        listing::sort_channels(&mut snapshot.channels, sort);
+        let document = document::channels::Document::new(
+            &traced.attached.target,
+            snapshot,
+            query.window(&snapshot.channels),
+            &traced.symbols,
+            traced.clock,
+        );
+        write_json(chunks, &document)
+    }))
+}
+
+pub(super) async fn findings(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    query::none(query.as_deref()).map_err(Problem::query)?;
+    let (view, _seat) = shared.view(&shared.glances).await?;
+    let document = document::findings::Document {
+        schema: document::findings::SCHEMA,
+        target: &shared.traced.attached.target,
+        snapshot: Some(SnapshotInfo::new(&view.snapshot, shared.traced.clock)),
+        findings: &view.findings,
+        errors: &view.snapshot.errors,
+    };
+    Ok(Json(document).into_response())
+}
+
+pub(super) async fn flow(
+    State(shared): State<Arc<Shared>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    query::none(query.as_deref()).map_err(Problem::query)?;
+    let document = document::flow::Document {
+        schema: document::flow::SCHEMA,
+        target: &shared.traced.attached.target,
+        flow: &shared.ask(super::Input::Flow).await?,
+    };
+    Ok(Json(document).into_response())
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no such path").next("see /api/v1/openapi.json")
+}
+
+pub(super) async fn not_allowed() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the path is not there for this method",
+    )
+}
