@@ -24,9 +24,9 @@ use super::{GoProcess, ProcessError};
 use crate::binary::Vaddr;
 
 /// Objects that are looked at, all goroutines' together.
-const MAX_OBJECTS: usize = 1 << 20;
+const MAX_OBJECTS: usize = 1 << 18;
 /// References between them that are looked at.
-const MAX_EDGES: usize = 1 << 24;
+const MAX_EDGES: usize = 1 << 21;
 /// References that are followed, all goroutines' together.
 const MAX_STEPS: usize = 1 << 27;
 /// Bytes of one object that are looked at.
