@@ -6,6 +6,7 @@ mod commands;
 mod document;
 mod failure;
 mod listing;
+mod malloc;
 mod metrics;
 mod open_files;
 mod otel;
@@ -33,7 +34,7 @@ const FINDINGS: u8 = 1;
 const ERROR: u8 = 2;
 
 fn main() -> ExitCode {
-    tune_malloc();
+    malloc::use_one_arena();
     let cli = Cli::parse();
     log_to_stderr(cli.verbose);
     match commands::dispatch(cli.command) {
@@ -48,25 +49,6 @@ fn main() -> ExitCode {
             let _ = writeln!(anstream::stderr(), "error: {}", text::safe_lines(&message));
             ExitCode::from(ERROR)
         }
-    }
-}
-
-/// What glibc's malloc takes from the kernel by itself, and gives back at once when it is freed, from this
-/// size on.
-const OWN_MAPPING: libc::c_int = 1 << 20;
-
-/// Makes glibc's malloc serve all threads from one arena, and give back what is large. A snapshot is made
-/// by one thread and freed by another, over and over; with an arena for each, what is freed in one lies
-/// idle while the other grows: a fifth more memory at 100,000 goroutines. There are few threads, and none
-/// allocates while events stream.
-fn tune_malloc() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it sets parameters of the allocator and touches no memory of ours. If one is refused,
-    // nothing changes.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-        // Else the threshold grows with what is freed, and what is below it stays.
-        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::cli::{Level, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
 use crate::failure::Failure;
+use crate::malloc;
 use crate::otel::{self, Exporter};
 use crate::record::{self, Keep, Plan, Progress, Recording};
 use crate::serve::{self, Door, Traced};
@@ -63,6 +64,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    malloc::give_large_pieces_back();
     // Before anything is attached: from here on, whatever asks for the end gets a report.
     let signals = {
         let _inside = runtime.enter();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use crate::trace::story::{End, Output, Story, Telling, Tick};
 
 /// Events are told in order, but what is said beside them can be ahead of them by so much, nanoseconds.
 const AHEAD: u64 = 1_000_000_000;
+/// Entries that are unpacked before they are told.
+const UNPACKED: usize = 2;
 
 /// A moment of a recording, as people name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,11 +246,25 @@ impl Replay {
             tick: Tick::default(),
             end: None,
         };
-        for entry in self.recording.entries(segment) {
-            if !teller.entry(entry)? {
-                break;
+        // To unpack takes as long as to tell: a thread of its own does it.
+        let entries = self.recording.entries(segment);
+        thread::scope(|scope| -> anyhow::Result<()> {
+            let (unpacked, to_tell) = mpsc::sync_channel(UNPACKED);
+            scope.spawn(move || {
+                for entry in entries {
+                    // Nobody wants more.
+                    if unpacked.send(entry).is_err() {
+                        break;
+                    }
+                }
+            });
+            for entry in to_tell {
+                if !teller.entry(entry)? {
+                    break;
+                }
             }
-        }
+            Ok(())
+        })?;
         teller.finish()
     }
 }
