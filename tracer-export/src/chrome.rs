@@ -11,7 +11,7 @@ use tracer_model::wait::WaitObject;
 
 use crate::symbols::Places;
 use crate::timeline::{
-    Canvas, Cause, Channel, End, Fill, Gap, Goroutine, Mark, Message, Place, Slice, State, Wake,
+    Canvas, Cause, Channel, End, Fill, Gap, Goroutine, Mark, Message, Slice, State, Wake,
 };
 use crate::{About, Symbols};
 
@@ -192,12 +192,7 @@ impl<W: Write> Canvas for Chrome<W> {
                 }
                 None => {}
             }
-            let site = match slice.place {
-                Place::Stack(stack) => self.places.user_site(stack),
-                Place::Site(site) => Some(site),
-                Place::NotKnown => None,
-            };
-            if let Some(site) = site {
+            if let Some(site) = self.places.site(slice.place) {
                 args.insert("at".to_owned(), (*self.places.name(site)).into());
             }
         }

@@ -7,6 +7,7 @@ use tracer_model::ids::Pc;
 use tracer_model::symbol::{Frame, user_site};
 
 use crate::Symbols;
+use crate::timeline::Place;
 
 /// Places and what they are called. Grows with distinct places in the code.
 pub(crate) struct Places {
@@ -27,9 +28,13 @@ impl Places {
         self.symbols.frames(pc).first().cloned()
     }
 
-    /// The innermost place of a stack that is in code of the user.
-    pub(crate) fn user_site(&self, stack: &[Pc]) -> Option<Pc> {
-        user_site(stack, &*self.symbols)
+    /// The innermost place of a wait that is in code of the user.
+    pub(crate) fn site(&self, place: Place<'_>) -> Option<Pc> {
+        match place {
+            Place::Stack(stack) => user_site(stack, &*self.symbols),
+            Place::Site(site) => Some(site),
+            Place::NotKnown => None,
+        }
     }
 
     /// `main.worker main.go:17`, or the address if nothing is known of it.

@@ -18,7 +18,7 @@ use self::schema::{
 };
 use crate::symbols::Places;
 use crate::timeline::{
-    Canvas, Cause, Channel, End, Fill, Gap, Goroutine, Mark, Message, Place, Slice, State, Wake,
+    Canvas, Cause, Channel, End, Fill, Gap, Goroutine, Mark, Message, Slice, State, Wake,
 };
 use crate::{About, Clocks, Symbols};
 
@@ -323,12 +323,7 @@ impl<W: Write> Canvas for Perfetto<W> {
                 ) => debug_annotations.push(address(Annotation::Object, addr.0)),
                 None => {}
             }
-            let site = match slice.place {
-                Place::Stack(stack) => self.places.user_site(stack),
-                Place::Site(site) => Some(site),
-                Place::NotKnown => None,
-            };
-            if let Some(site) = site {
+            if let Some(site) = self.places.site(slice.place) {
                 let place = self.places.name(site);
                 debug_annotations.push(self.text(Annotation::At, &place));
             }
