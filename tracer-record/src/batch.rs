@@ -234,11 +234,11 @@ struct Kind<'a> {
     left_out: u64,
 }
 
-/// Reads a batch.
+/// Reads a batch; `room` is where its items go, in place of what it holds.
 ///
 /// # Errors
 /// The bytes are not one.
-pub(crate) fn unpack(bytes: &[u8]) -> Result<Unpacked, Malformed> {
+pub(crate) fn unpack(bytes: &[u8], room: Vec<Item>) -> Result<Unpacked, Malformed> {
     let mut bytes = Bytes(bytes);
     let count = bytes.count()?;
     let tables = Tables::take(&mut bytes)?;
@@ -258,7 +258,9 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<Unpacked, Malformed> {
     if places.len() != count {
         return Err(Malformed);
     }
-    let mut items = Vec::with_capacity(count);
+    let mut items = room;
+    items.clear();
+    items.reserve(count);
     let mut before = 0;
     for &place in places {
         before = times.step(before)?;
@@ -421,7 +423,7 @@ mod tests {
             let packed = pack(&mut batch, &all());
             assert_eq!((packed.first, packed.last), (Ktime(0), Ktime(u64::MAX)));
             assert_eq!(packed.pcs, [Pc(0x48_1234), Pc(1), Pc(2)]);
-            let unpacked = unpack(&packed.bytes).expect("it is a batch");
+            let unpacked = unpack(&packed.bytes, Vec::new()).expect("it is a batch");
             assert_eq!(unpacked.items, all());
             assert!(unpacked.unknown.is_empty());
             assert!(batch.is_empty());
@@ -438,7 +440,7 @@ mod tests {
             .expect("its name is there");
         let mut bytes = packed.bytes;
         bytes[at..at + 6].copy_from_slice(b"future");
-        let unpacked = unpack(&bytes).expect("it is a batch");
+        let unpacked = unpack(&bytes, Vec::new()).expect("it is a batch");
         assert_eq!(unpacked.unknown, [("future".to_owned(), 1)]);
         let is_direct = |item: &Item| {
             matches!(
@@ -457,14 +459,18 @@ mod tests {
     fn no_bytes_do_harm() {
         let packed = pack(&mut Batch::new(), &all());
         for length in 0..packed.bytes.len() {
-            assert_eq!(unpack(&packed.bytes[..length]), Err(Malformed), "{length}");
+            assert_eq!(
+                unpack(&packed.bytes[..length], Vec::new()),
+                Err(Malformed),
+                "{length}"
+            );
         }
         for at in 0..packed.bytes.len() {
             for bit in 0..8 {
                 let mut bytes = packed.bytes.clone();
                 bytes[at] ^= 1 << bit;
                 // Whatever comes of it, it comes.
-                let _ = unpack(&bytes);
+                let _ = unpack(&bytes, Vec::new());
             }
         }
     }

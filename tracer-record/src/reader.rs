@@ -10,7 +10,7 @@ use tracer_model::ids::{Ktime, Pc};
 use tracer_model::symbol::{Frame, Symbolizer};
 
 use crate::Error;
-use crate::batch::unpack;
+use crate::batch::{Item, unpack};
 use crate::block::{Header, Kind};
 use crate::entry::{Clock, Entry, Missing, Preamble, Symbols};
 use crate::seal::Keys;
@@ -213,6 +213,7 @@ impl Recording {
             recording: self,
             segment,
             heard: Ktime(0),
+            room: Vec::new(),
         }
     }
 }
@@ -226,6 +227,8 @@ pub struct Entries<'r> {
     lost: u64,
     /// Time of the latest whole block so far.
     heard: Ktime,
+    /// Given back, to be used for the next items.
+    room: Vec<Vec<Item>>,
 }
 
 impl Iterator for Entries<'_> {
@@ -296,6 +299,12 @@ impl Iterator for Entries<'_> {
 }
 
 impl Entries<'_> {
+    /// Takes back the items of an entry that is done with: the next ones go where these are, in memory whose
+    /// pages are there.
+    pub fn give_back(&mut self, items: Vec<Item>) {
+        self.room.push(items);
+    }
+
     fn missing(&self, what: String, events: bool) -> Entry {
         Entry::Missing(Missing {
             what,
@@ -309,7 +318,8 @@ impl Entries<'_> {
         Ok(match header.kind {
             Kind::Keyframe => Some(Entry::Keyframe(Box::new(decode(payload)?))),
             Kind::Items => {
-                let unpacked = unpack(payload)?;
+                let room = self.room.pop().unwrap_or_default();
+                let unpacked = unpack(payload, room)?;
                 Some(Entry::Items(unpacked))
             }
             Kind::Observation => Some(Entry::Observation(Box::new(decode(payload)?))),

@@ -39,7 +39,18 @@ impl<'a> Bytes<'a> {
         Ok(*first)
     }
 
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<u64, Malformed> {
+        match *self.0 {
+            [first, ref rest @ ..] if first < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(first))
+            }
+            _ => self.long_number(),
+        }
+    }
+
+    fn long_number(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

@@ -717,20 +717,22 @@ impl World {
                 .note(AnomalyKind::ImpossibleFill, actor, at);
             fill = None;
         }
-        if let Some(fill) = fill
-            && let Some(channel) = self.channels.get(&addr)
-            && !channel.has_cap(u64::from(fill.cap))
-        {
-            if channel.last_activity() > at {
-                return None;
-            }
-            self.channels.remove(&addr);
-        }
-        let channel = self.channel_entry(addr, at);
-        channel.touch(at);
+        self.make_room_for(addr);
+        let next = &mut self.next_chan;
+        let channel = self
+            .channels
+            .entry(addr)
+            .or_insert_with(|| Channel::new(next_id(next), addr, at));
         if let Some(fill) = fill {
+            if !channel.has_cap(u64::from(fill.cap)) {
+                if channel.last_activity() > at {
+                    return None;
+                }
+                *channel = Channel::new(next_id(next), addr, at);
+            }
             channel.fill(at, fill);
         }
+        channel.touch(at);
         Some(channel)
     }
 
@@ -746,15 +748,17 @@ impl World {
     }
 
     fn channel_entry(&mut self, addr: ChanAddr, at: Ktime) -> &mut Channel {
+        self.make_room_for(addr);
+        let next = &mut self.next_chan;
+        self.channels
+            .entry(addr)
+            .or_insert_with(|| Channel::new(next_id(next), addr, at))
+    }
+
+    fn make_room_for(&mut self, addr: ChanAddr) {
         if self.channels.len() >= self.forget_at && !self.channels.contains_key(&addr) {
             self.forget_idle_channels();
         }
-        let next = &mut self.next_chan;
-        self.channels.entry(addr).or_insert_with(|| {
-            let id = ChanId(*next);
-            *next = next.wrapping_add(1);
-            Channel::new(id, addr, at)
-        })
     }
 
     /// Makes room: forgets the idle half of the channels that nobody waits on, so that the cost is
@@ -783,4 +787,11 @@ impl World {
         // Where most are waited on, looking again soon would find nothing.
         self.forget_at = self.limits.channels.max(2 * waited_on.len());
     }
+}
+
+/// The next channel's name.
+fn next_id(next: &mut u32) -> ChanId {
+    let id = ChanId(*next);
+    *next = next.wrapping_add(1);
+    id
 }

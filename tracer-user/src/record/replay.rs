@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tracer_model::event::Event;
 use tracer_model::ids::Ktime;
 use tracer_model::symbol::Symbolizer;
-use tracer_record::{Entry, Error, Item, Keyframe, Keys, Note, Recording};
+use tracer_record::{Entry, Error, Item, Keyframe, Keys, Note, Recording, Unpacked};
 
 use super::About;
 use crate::document::run::Attached;
@@ -247,19 +247,32 @@ impl Replay {
             end: None,
         };
         // To unpack takes as long as to tell: a thread of its own does it.
-        let entries = self.recording.entries(segment);
+        let mut entries = self.recording.entries(segment);
         thread::scope(|scope| -> anyhow::Result<()> {
             let (unpacked, to_tell) = mpsc::sync_channel(UNPACKED);
+            let (give_back, given_back) = mpsc::channel();
             scope.spawn(move || {
-                for entry in entries {
+                while let Some(entry) = entries.next() {
                     // Nobody wants more.
                     if unpacked.send(entry).is_err() {
                         break;
                     }
+                    for items in given_back.try_iter() {
+                        entries.give_back(items);
+                    }
                 }
             });
             for entry in to_tell {
-                if !teller.entry(entry)? {
+                let goes_on = match entry {
+                    Entry::Items(unpacked) => {
+                        let goes_on = teller.items(&unpacked)?;
+                        // It may have come to the end.
+                        let _ = give_back.send(unpacked.items);
+                        goes_on
+                    }
+                    entry => teller.entry(entry)?,
+                };
+                if !goes_on {
                     break;
                 }
             }
@@ -339,18 +352,7 @@ impl Teller<'_> {
                     self.story = Some(Story::resume(self.telling(), &keyframe, is_beginning));
                 }
             }
-            Entry::Items(unpacked) => {
-                for item in &unpacked.items {
-                    if !self.item(item)? {
-                        return Ok(false);
-                    }
-                }
-                for (kind, count) in unpacked.unknown {
-                    self.missing(&format!(
-                        "{count} events of kind {kind}, which this gotrace does not know, are left out"
-                    ))?;
-                }
-            }
+            Entry::Items(unpacked) => return self.items(&unpacked),
             Entry::Observation(snapshot) => {
                 let at = snapshot.finished;
                 if let Some(story) = self.reach(at)? {
@@ -385,6 +387,21 @@ impl Teller<'_> {
                     self.hear(Output::Warning(missing.what))?;
                 }
             }
+        }
+        Ok(true)
+    }
+
+    /// Tells whether to go on.
+    fn items(&mut self, unpacked: &Unpacked) -> anyhow::Result<bool> {
+        for item in &unpacked.items {
+            if !self.item(item)? {
+                return Ok(false);
+            }
+        }
+        for (kind, count) in &unpacked.unknown {
+            self.missing(&format!(
+                "{count} events of kind {kind}, which this gotrace does not know, are left out"
+            ))?;
         }
         Ok(true)
     }

@@ -65,10 +65,13 @@ impl Queue {
         self.items.partition_point(|item| item.entered.is_some())
     }
 
-    /// Where the sender's newest message is: of one that waits, and whose turn it is, in the first place
-    /// behind the buffer; of one that has just begun, at the end.
+    /// Where the sender's newest message is: of one that has just begun, at the end; of one that waits, and
+    /// whose turn it is, in the first place behind the buffer.
     fn newest(&self, sender: Goid) -> Option<usize> {
         let is_it = |item: &Item| item.sender == sender && item.began.is_some();
+        if self.items.back().is_some_and(is_it) {
+            return Some(self.items.len() - 1);
+        }
         let turn = self.first_waiting();
         if self.items.get(turn).is_some_and(is_it) {
             return Some(turn);

@@ -145,6 +145,17 @@ impl Tree {
         &mut self.nodes[usize::from(id.0)]
     }
 
+    /// Whether this is the node of a hop, whatever was before.
+    pub(super) fn ends_with(&self, id: NodeId, hop: Hop) -> bool {
+        self.nodes[usize::from(id.0)].hop == hop
+    }
+
+    /// Whether this is the node of a hop after another one.
+    pub(super) fn is(&self, id: NodeId, parent: Option<NodeId>, hop: Hop) -> bool {
+        let node = &self.nodes[usize::from(id.0)];
+        node.parent == parent && node.hop == hop
+    }
+
     /// The node of a hop after another one; the first of a way if it would go in a circle or too far.
     /// `None` if there are too many.
     pub(super) fn node(&mut self, parent: Option<NodeId>, hop: Hop) -> Option<NodeId> {
