@@ -4,6 +4,7 @@
 //! machine disturbs both alike. The median of the runs counts; the table shows the extremes as well.
 
 mod looks;
+mod pages;
 mod record;
 mod service;
 mod turnover;
@@ -29,58 +30,83 @@ const GOROUTINES: u64 = 10_000;
 fn main() {
     require_root();
     let options = Options::parse();
-    let mut report = String::new();
-    let mut add = |text: String| {
-        println!("{text}");
-        report.push('\n');
-        report.push_str(&text);
-    };
-    if options.runs_section("events") {
-        for section in [
-            cost_of_an_event,
-            rate_without_loss,
-            first_picture,
-            memory_of_a_trace,
-        ] {
-            add(section(options.runs));
+    for part in PARTS {
+        if !options.runs_part(part.name) {
+            continue;
+        }
+        let mut sections = vec![where_and_when(options.runs)];
+        let mut add = |section: String| {
+            println!("{section}");
+            sections.push(section);
+        };
+        (part.measure)(&options, &mut add);
+        if let Some(path) = &options.write {
+            pages::put(path, part.name, &sections.join("\n"));
+            println!("written to {}", path.display());
         }
     }
-    if options.runs_section("service") {
-        add(service::measure(options.runs));
-    }
-    if options.runs_section("search") {
-        add(looks::search::section(options.runs));
-    }
-    if options.runs_section("record") {
-        add(record::section(options.runs));
-    }
-    if options.runs_section("looks") {
-        looks::measure(options.runs, options.delve.as_deref(), &mut add);
-    }
-    if options.only.as_deref() == Some("turnover") {
-        add(turnover::section());
-    }
-    if let Some(path) = options.write {
-        let text = format!("{}{report}", introduction(options.runs));
-        fs::write(&path, text)
-            .unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
-        println!("written to {}", path.display());
-    }
 }
+
+/// What is measured in one go.
+struct Part {
+    name: &'static str,
+    measure: fn(&Options, &mut dyn FnMut(String)),
+}
+
+const PARTS: &[Part] = &[
+    Part {
+        name: "events",
+        measure: |options, add| {
+            for section in [
+                cost_of_an_event,
+                rate_without_loss,
+                first_picture,
+                memory_of_a_trace,
+            ] {
+                add(section(options.runs));
+            }
+        },
+    },
+    Part {
+        name: "service",
+        measure: |options, add| add(service::measure(options.runs)),
+    },
+    Part {
+        name: "search",
+        measure: |options, add| add(looks::search::section(options.runs)),
+    },
+    Part {
+        name: "record",
+        measure: |options, add| add(record::section(options.runs)),
+    },
+    Part {
+        name: "looks",
+        measure: |options, add| looks::measure(options.runs, options.delve.as_deref(), add),
+    },
+    Part {
+        name: TURNOVER,
+        measure: |_, add| add(turnover::section()),
+    },
+];
+
+/// Takes ten minutes, and is not made unless asked for.
+const TURNOVER: &str = "turnover";
 
 struct Options {
     runs: usize,
     write: Option<PathBuf>,
-    /// Only these measurements: `events`, `service`, `search`, `record`, `looks` or `turnover`, which takes
-    /// ten minutes and is not made unless asked for.
+    /// Only this part.
     only: Option<String>,
     /// Delve, to compare with.
     delve: Option<PathBuf>,
 }
 
 impl Options {
-    fn runs_section(&self, name: &str) -> bool {
-        self.only.as_deref().is_none_or(|only| only == name)
+    fn runs_part(&self, name: &str) -> bool {
+        match &self.only {
+            Some(only) => only == name,
+            None => name != TURNOVER,
+        }
     }
 
     fn parse() -> Options {
@@ -430,7 +456,7 @@ fn verdict(kept: bool) -> &'static str {
 }
 
 /// What ran where and when.
-fn introduction(runs: usize) -> String {
+fn where_and_when(runs: usize) -> String {
     let say = |program: &str, arguments: &[&str]| -> String {
         let output = Command::new(program)
             .args(arguments)
@@ -462,18 +488,7 @@ fn introduction(runs: usize) -> String {
     let go = hello.ready["go_version"].as_str().expect("text").to_owned();
     hello.end_unharmed();
     format!(
-        "# Benchmarks
-
-Written by `cargo xtask bench`. Medians of {runs} runs; what is compared ran in turn in one process.
-
-| | |
-| --- | --- |
-| date | {} |
-| machine | {cpu}, {cores} cores{virtual_machine} |
-| kernel | {} |
-| Rust | {} |
-| Go | {go} |
-",
+        "*{}; {cpu}, {cores} cores{virtual_machine}; kernel {}; {}; {go}; medians of {runs} runs.*\n",
         say("date", &["--utc", "+%F"]),
         say("uname", &["-r"]),
         say(

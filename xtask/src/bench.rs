@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// Only print the numbers, do not write docs/benchmarks.md.
     #[arg(long)]
     no_write: bool,
-    /// Only a part of it, which is printed and not written.
+    /// Only a part of it; the rest of docs/benchmarks.md stays as it is.
     #[arg(long, value_enum)]
     only: Option<Part>,
     /// The Delve to compare with, if it is not the `dlv` on PATH; without one, it is left out.
@@ -81,7 +81,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Part::Looks => "looks",
             Part::Turnover => "turnover",
         });
-    } else if !options.no_write {
+    }
+    if !options.no_write {
         bench = bench
             .arg("--write")
             .arg(workspace::root().join("docs/benchmarks.md"));
