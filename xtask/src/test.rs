@@ -14,6 +14,10 @@ use crate::{
     workspace,
 };
 
+/// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
+/// run at a time.
+const PATIENT: &[&str] = &["access", "export", "trends"];
+
 /// Which tests run.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -80,7 +84,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         )?;
         stages.run("fuzzing", || {
             fuzz::run(&fuzz::Options {
-                seconds: 10,
+                seconds: 5,
                 timeout: 10,
                 targets: Vec::new(),
             })
@@ -88,36 +92,61 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
     }
     let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
-
-    let mut tests = workspace::cargo(shell)
-        .args(["test", "--locked", "--no-fail-fast"])
-        .args(["--package", "integration-tests"])
-        .env("GOTRACE_KILLS", options.kills.to_string())
-        .env("GOTRACE_BIN", gotrace)
-        .env("GOTRACE_FIXTURES", programs)
-        .env("GOTRACE_PROMTOOL", prometheus.promtool)
-        .env("GOTRACE_PROMETHEUS", prometheus.server)
-        .env("GOTRACE_PERFETTO", readers.perfetto)
-        .env("GOTRACE_DOT", readers.dot)
-        .env("GOTRACE_GO", &toolchain.go)
-        .env("GOTRACE_CACHE", workspace::cache()?)
-        .env("GOTRACE_SCHEMATHESIS", schemathesis)
-        .env("GOTRACE_REAL", real);
+    let cache = workspace::cache()?;
+    let integration = |files: &[String], threads: u32, more: &[&str]| {
+        let files = files.iter().flat_map(|file| ["--test", file]);
+        workspace::cargo(shell)
+            .args(["test", "--locked", "--no-fail-fast"])
+            .args(["--package", "integration-tests"])
+            .args(files)
+            .args(more)
+            .args(["--", &format!("--test-threads={threads}")])
+            .env("GOTRACE_KILLS", options.kills.to_string())
+            .env("GOTRACE_BIN", &gotrace)
+            .env("GOTRACE_FIXTURES", &programs)
+            .env("GOTRACE_PROMTOOL", &prometheus.promtool)
+            .env("GOTRACE_PROMETHEUS", &prometheus.server)
+            .env("GOTRACE_PERFETTO", &readers.perfetto)
+            .env("GOTRACE_DOT", &readers.dot)
+            .env("GOTRACE_GO", &toolchain.go)
+            .env("GOTRACE_CACHE", &cache)
+            .env("GOTRACE_SCHEMATHESIS", &schemathesis)
+            .env("GOTRACE_REAL", &real)
+    };
     if let Some(file) = &options.only {
-        tests = tests.args(["--test", file]);
+        let tests = integration(std::slice::from_ref(file), 1, &[]);
+        return match &options.filter {
+            Some(filter) => Ok(tests.arg(filter).run()?),
+            None => stages.run_tests("integration tests", tests),
+        };
     }
+    let (patient, busy): (Vec<String>, Vec<String>) = integration_tests()?
+        .into_iter()
+        .partition(|file| PATIENT.contains(&file.as_str()));
     // One at a time: they share the machine's processors, and counting is about time, too.
-    tests = tests.args(["--", "--test-threads=1"]);
-    if let Some(filter) = &options.filter {
-        tests = tests.arg(filter);
-        return Ok(tests.run()?);
-    }
-    stages.run_tests("integration tests", tests)?;
-    if options.only.is_some() {
-        return Ok(());
-    }
+    stages.run_tests(
+        "integration tests",
+        integration(&busy, 1, &["--lib", "--bins"]),
+    )?;
+    stages.run_tests("patient tests", integration(&patient, 3, &[]))?;
     stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
     stages.run("matrix", || matrix::run(&matrix::Options::reduced()))
+}
+
+/// The names of the files of integration tests.
+fn integration_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(workspace::root().join("tests/tests"))? {
+        let path = entry?.path();
+        if let (Some(name), Some("rs")) = (
+            path.file_stem().and_then(|name| name.to_str()),
+            path.extension().and_then(|extension| extension.to_str()),
+        ) {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// What was done, and how long it took.
