@@ -1,5 +1,9 @@
 //! A trace in Chrome's JSON format, which Perfetto, Chrome's own viewer and many tools read: a thread a goroutine,
-//! complete events (`X`) for what it does, pairs of `s` and `f` for arrows, counters (`C`) for the fill of channels.
+//! pairs of `B` and `E` for what it does, complete events (`X`) for operations, pairs of `s` and `f` for arrows,
+//! counters (`C`) for the fill of channels.
+//!
+//! What a goroutine does has no gaps: what ends ends at the very number at which the next begins. A time and a duration
+//! would not say so, since readers add them as floating-point numbers, and see each begin before the other's end.
 //!
 //! It has no way to group goroutines, and a number of its own for what is lost: [`GAPS`].
 
@@ -202,17 +206,12 @@ impl<W: Write> Canvas for Chrome<W> {
         if slice.end == End::Open {
             args.insert("goes on".to_owned(), true.into());
         }
+        let (thread, name) = (slice.goid.0, slice.state.name());
         self.line(&Line {
-            duration: Some(slice.to.since(slice.from)),
             args: (!args.is_empty()).then_some(Value::Object(args)),
-            ..Line::new(
-                'X',
-                slice.goid.0,
-                slice.from,
-                &slice.state.name(),
-                "goroutine",
-            )
-        })
+            ..Line::new('B', thread, slice.from, &name, "goroutine")
+        })?;
+        self.line(&Line::new('E', thread, slice.to, &name, "goroutine"))
     }
 
     fn wake(&mut self, wake: &Wake) -> io::Result<()> {
