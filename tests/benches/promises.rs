@@ -7,6 +7,7 @@ mod looks;
 mod pages;
 mod record;
 mod service;
+mod surfaces;
 mod turnover;
 
 use std::fmt::Write as _;
@@ -82,6 +83,10 @@ const PARTS: &[Part] = &[
     Part {
         name: "looks",
         measure: |options, add| looks::measure(options.runs, options.delve.as_deref(), add),
+    },
+    Part {
+        name: "surfaces",
+        measure: |options, add| add(surfaces::section(options.runs)),
     },
     Part {
         name: TURNOVER,

@@ -22,6 +22,8 @@ enum Part {
     Record,
     /// Looks at all goroutines, beside what people use today.
     Looks,
+    /// Scrapes and lists of a trace of a crowd.
+    Surfaces,
     /// Ten million goroutines that come and go, in ten minutes; only when it is asked for.
     Turnover,
 }
@@ -79,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             Part::Search => "search",
             Part::Record => "record",
             Part::Looks => "looks",
+            Part::Surfaces => "surfaces",
             Part::Turnover => "turnover",
         });
     }
