@@ -385,7 +385,8 @@ impl<M: TargetMemory> Pass<'_, M> {
         process.mark_queued_finalizers(mark)?;
         let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
         let acting = lives.living();
-        self.goroutines(mark, acting.filter(|live| !waiting.contains(&live.gaddr)))
+        let acting = acting.filter(|live| !waiting.contains(&live.gaddr));
+        self.goroutines(mark, acting.copied())
     }
 
     /// Marks until nothing more is reached; the revived candidates are removed.
@@ -420,21 +421,20 @@ impl<M: TargetMemory> Pass<'_, M> {
         candidates: &mut Vec<Candidate>,
         chosen: impl Fn(&Candidate) -> bool,
     ) -> Result<(), ProcessError> {
-        let revived: Vec<Live> = candidates
+        let revived = candidates
             .extract_if(.., |candidate| chosen(candidate))
             .map(|Candidate { gaddr, header, .. }| Live {
                 gaddr,
                 header: *header,
-            })
-            .collect();
-        self.goroutines(mark, revived.iter())
+            });
+        self.goroutines(mark, revived)
     }
 
     /// Marks what these goroutines hold: their g's (deferred calls, labels) and their stacks.
-    fn goroutines<'l>(
+    fn goroutines(
         &mut self,
         mark: &mut Mark,
-        lives: impl Iterator<Item = &'l Live>,
+        lives: impl Iterator<Item = Live>,
     ) -> Result<(), ProcessError> {
         let mut group: Vec<Live> = Vec::new();
         let mut total = 0;
@@ -444,7 +444,7 @@ impl<M: TargetMemory> Pass<'_, M> {
             if bytes > STACK_BYTES {
                 self.whole_stack(mark, live.header.goid, stack);
             }
-            group.push(*live);
+            group.push(live);
             total += bytes;
             if total >= STACK_BYTES || group.len() >= GROUP {
                 self.group(mark, &group)?;
