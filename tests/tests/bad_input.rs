@@ -2,9 +2,12 @@
 //! is harmed.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use integration_tests::target::fixture;
@@ -416,5 +419,43 @@ fn a_target_that_ends_while_gotrace_attaches() {
             Some(0) => assert!(finished.text().contains("exited"), "{turn}: {finished:#?}"),
             _ => refused(&format!("turn {turn}"), &finished, &[&pid]),
         }
+    }
+}
+
+/// What answers there is no gotrace, but says what one could say that is interrupted.
+#[test]
+fn an_answer_that_is_no_snapshot_is_told_as_what_it_is() {
+    let cases: &[(&str, &[u8], &str)] = &[
+        (
+            "it ends too early",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nGOTRACE",
+            "did not send all of its snapshot",
+        ),
+        ("it hangs up", b"", "did not answer"),
+        (
+            "it is something else",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            "cannot read",
+        ),
+        (
+            "it is another server",
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            "404",
+        ),
+    ];
+    for &(case, answer, words) in cases {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("it has one");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let mut request = [0; 4096];
+            let asked = stream.read(&mut request).expect("a question");
+            assert!(asked > 0);
+            stream.write_all(answer).expect("it listens");
+        });
+        let url = format!("http://{address}");
+        let finished = Gotrace::run(&["goroutines", "--url", &url]);
+        server.join().expect("it answered once");
+        refused(case, &finished, &[words]);
     }
 }
