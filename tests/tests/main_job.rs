@@ -128,7 +128,12 @@ fn run_finds_the_deadlock_and_the_leaks_with_their_chain() {
     let address = attached["listening"].as_str().expect("an address");
     assert_eq!(attached["target"]["pid"], demo.pid());
     assert_eq!(attached["target"]["go_version"], demo.ready["go_version"]);
-    assert_eq!(attached["target"]["arch"], "amd64");
+    let arch = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    assert_eq!(attached["target"]["arch"], arch);
 
     gotrace.until("finding", |line| {
         line["finding"]["kind"] == "deadlock" && line["finding"]["verdict"] == "proven"

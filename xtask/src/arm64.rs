@@ -7,11 +7,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use xshell::cmd;
 
-use crate::compiler::Compiler;
-use crate::{cross, debian, ebpf, workspace};
-
-/// Its target, as Rust calls it.
-const TARGET: &str = "aarch64-unknown-linux-gnu";
+use crate::portable::{self, Arch};
+use crate::{debian, workspace};
 
 /// What gotrace says of a recording or snapshot: its arguments but for the file.
 const QUESTIONS: [&[&str]; 6] = [
@@ -33,8 +30,7 @@ pub(crate) struct Options {
 
 /// Builds, and compares if asked.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    cross::install()?;
-    let gotrace = gotrace()?;
+    let gotrace = portable::gotrace(Arch::Aarch64)?;
     println!("arm64: {}", gotrace.display());
     if let Some(file) = &options.replay {
         let file = std::path::absolute(file)?;
@@ -72,30 +68,6 @@ fn compare(foreign: &Path, file: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Rust's library is built too: whoever has the source for the BPF objects needs nothing more.
-fn gotrace() -> Result<PathBuf> {
-    let shell = workspace::shell()?;
-    let compiler = Compiler::find(&shell, ebpf::LLVM)?;
-    println!("arm64: {} ({})", compiler.version, compiler.reason);
-    let target = workspace::target().join("arm64");
-    workspace::bare_cargo(&shell)
-        .args(["build", "--quiet", "--locked", "--release"])
-        .args(["--package", "tracer-user", "--target", TARGET])
-        .args(["-Z", "build-std=std,panic_unwind"])
-        .arg("--target-dir")
-        .arg(&target)
-        .env("RUSTC", &compiler.rustc)
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env(
-            "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
-            cross::COMPILER,
-        )
-        .run()
-        .context("gotrace does not build for arm64")?;
-    Ok(target.join(TARGET).join("release/gotrace"))
 }
 
 fn emulator() -> Result<PathBuf> {

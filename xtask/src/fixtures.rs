@@ -23,14 +23,21 @@ pub(crate) struct Fixture {
     pub(crate) flags: &'static [&'static str],
 }
 
-const fn amd64(name: &'static str) -> Fixture {
-    Fixture {
-        name,
-        package: name,
-        arch: "amd64",
-        cgo: false,
-        flags: &[],
+impl Fixture {
+    /// The program of a package, as `go build` makes it.
+    pub(crate) const fn plain(name: &'static str, arch: &'static str) -> Fixture {
+        Fixture {
+            name,
+            package: name,
+            arch,
+            cgo: false,
+            flags: &[],
+        }
     }
+}
+
+const fn amd64(name: &'static str) -> Fixture {
+    Fixture::plain(name, "amd64")
 }
 
 const FIXTURES: &[Fixture] = &[

@@ -21,6 +21,7 @@ mod fuzz;
 mod go;
 mod layouts;
 mod matrix;
+mod portable;
 mod privilege;
 mod prometheus;
 mod readers;
@@ -30,6 +31,7 @@ mod servers;
 mod sites;
 mod soak;
 mod test;
+mod vm;
 mod workspace;
 
 /// Developer tasks of gotrace.
@@ -65,6 +67,8 @@ enum Task {
     Soak(soak::Options),
     /// Judge known bugs, and what only looks like one, with gotrace (as root).
     Corpus(corpus::Options),
+    /// Run tests on other kernels, and on arm64, in virtual machines under software emulation.
+    Vm(vm::Options),
     /// Watch servers that others built, idle and under load, for a long time (as root).
     Servers(servers::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
@@ -115,6 +119,7 @@ fn run(task: Task) -> Result<()> {
         Task::Chaos(options) => chaos::run(&options),
         Task::Soak(options) => soak::run(&options),
         Task::Corpus(options) => corpus::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Servers(options) => servers::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),

@@ -1,0 +1,140 @@
+//! Static programs for a machine of either architecture, built here: what another root file system or an emulated
+//! machine runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+use xshell::{Cmd, Shell, cmd};
+
+use crate::compiler::Compiler;
+use crate::{cross, ebpf, workspace};
+
+/// An architecture, as Rust and the kernel call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Arch {
+    #[value(name = "x86_64", alias = "amd64")]
+    X86_64,
+    #[value(name = "aarch64", alias = "arm64")]
+    Aarch64,
+}
+
+impl Arch {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Aarch64 => "aarch64",
+        }
+    }
+
+    /// As Go and Debian call it.
+    pub(crate) const fn short(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "amd64",
+            Arch::Aarch64 => "arm64",
+        }
+    }
+
+    /// As Rust calls the target.
+    const fn target(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64-unknown-linux-gnu",
+            Arch::Aarch64 => "aarch64-unknown-linux-gnu",
+        }
+    }
+
+    fn strip(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "strip",
+            Arch::Aarch64 => "aarch64-linux-gnu-strip",
+        }
+    }
+}
+
+/// Builds `gotrace`, static.
+///
+/// # Errors
+/// It does not build, or there is no compiler for it.
+pub(crate) fn gotrace(arch: Arch) -> Result<PathBuf> {
+    let shell = workspace::shell()?;
+    cargo(
+        &shell,
+        arch,
+        &["build", "--release", "--package", "tracer-user"],
+    )?
+    .run()
+    .with_context(|| format!("gotrace does not build for {}", arch.short()))?;
+    Ok(directory(arch).join("release/gotrace"))
+}
+
+/// Builds files of integration tests, static, in the order of their names.
+///
+/// # Errors
+/// They do not build, or there is no compiler for them.
+pub(crate) fn tests(arch: Arch, files: &[&str]) -> Result<Vec<PathBuf>> {
+    let shell = workspace::shell()?;
+    let chosen = files.iter().flat_map(|file| ["--test", file]);
+    let said = cargo(
+        &shell,
+        arch,
+        &["test", "--no-run", "--package", "integration-tests"],
+    )?
+    .args(chosen)
+    .args(["--message-format", "json-render-diagnostics"])
+    .read()
+    .with_context(|| format!("the tests do not build for {}", arch.short()))?;
+    let mut programs = Vec::new();
+    for file in files {
+        let built = said.lines().find_map(|line| {
+            let message: Value = serde_json::from_str(line).ok()?;
+            let is_it = message["target"]["name"] == *file;
+            Some(PathBuf::from(
+                message["executable"].as_str().filter(|_| is_it)?,
+            ))
+        });
+        match built {
+            Some(program) => programs.push(program),
+            None => bail!("cargo built no test {file}"),
+        }
+    }
+    Ok(programs)
+}
+
+/// Copies a program without what only a debugger needs.
+pub(crate) fn strip(arch: Arch, program: &Path, to: &Path) -> Result<()> {
+    let shell = workspace::shell()?;
+    let strip = arch.strip();
+    Ok(cmd!(shell, "{strip} -o {to} {program}").quiet().run()?)
+}
+
+fn directory(arch: Arch) -> PathBuf {
+    workspace::target().join("static").join(arch.target())
+}
+
+/// A cargo for that architecture. Rust's library for arm64 is built, too: whoever has the source for the BPF objects
+/// needs nothing more.
+fn cargo<'s>(shell: &'s Shell, arch: Arch, task: &[&str]) -> Result<Cmd<'s>> {
+    let command = workspace::bare_cargo(shell)
+        .args(task)
+        .args(["--quiet", "--locked", "--target", arch.target()])
+        .arg("--target-dir")
+        .arg(workspace::target().join("static"))
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    Ok(match arch {
+        Arch::X86_64 => command,
+        Arch::Aarch64 => {
+            cross::install()?;
+            let compiler = Compiler::find(shell, ebpf::LLVM)?;
+            println!("arm64: {} ({})", compiler.version, compiler.reason);
+            command
+                .args(["-Z", "build-std=std,panic_unwind,test"])
+                .env("RUSTC", &compiler.rustc)
+                .env("RUSTC_BOOTSTRAP", "1")
+                .env(
+                    "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+                    cross::COMPILER,
+                )
+        }
+    })
+}
