@@ -149,6 +149,13 @@ impl Gotrace {
         self.child.id()
     }
 
+    /// Takes the next line of its standard output.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let line = self.stdout.next(Instant::now() + PATIENCE);
+        line.expect("it has more to say")
+    }
+
     /// Takes lines of JSON until one has the given type and fulfils the condition.
     #[track_caller]
     pub fn until(&mut self, kind: &str, condition: impl Fn(&Value) -> bool) -> Value {

@@ -1,6 +1,7 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
 mod agent;
+mod dap;
 mod export;
 mod record;
 mod serve;
@@ -17,6 +18,7 @@ use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by}
 use crate::record::replay::{When, when};
 
 pub(crate) use agent::AgentArgs;
+pub(crate) use dap::DapArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
 pub(crate) use serve::{Listen, ServeArgs};
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Write what was traced, or how everything is, in the format of another tool
     Export(ExportArgs),
+    /// Let an editor look into a running program: the Debug Adapter Protocol, without a stop
+    Dap(DapArgs),
 }
 
 /// Which process, or which saved snapshot.

@@ -3,6 +3,7 @@
 mod agent;
 mod cli;
 mod commands;
+mod dap;
 mod document;
 mod failure;
 mod listing;

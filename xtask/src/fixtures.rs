@@ -49,6 +49,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("ledger"),
     amd64("many"),
     amd64("holders"),
+    amd64("orders"),
     amd64("stuck"),
     amd64("turnover"),
     amd64("late"),

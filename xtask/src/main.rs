@@ -32,6 +32,7 @@ mod sites;
 mod soak;
 mod test;
 mod vm;
+mod vscode;
 mod workspace;
 
 /// Developer tasks of gotrace.
@@ -45,7 +46,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, schemathesis, readers of exports,
-    /// programs to trace.
+    /// VS Code's test client, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -100,6 +101,7 @@ fn run(task: Task) -> Result<()> {
             real::install()?;
             readers::install()?;
             schemathesis::install()?;
+            vscode::install()?;
             println!("setup: all there");
             Ok(())
         }

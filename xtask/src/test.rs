@@ -11,7 +11,7 @@ use xshell::{Cmd, Shell};
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
     corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis,
-    workspace,
+    vscode, workspace,
 };
 
 /// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, prometheus, schemathesis, readers, real) =
+    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real) =
         stages.run("set-up", || {
             let toolchain = Toolchain::install(DEFAULT_VERSION)?;
             let programs = fixtures::build(&toolchain)?;
@@ -54,6 +54,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
                 prometheus,
                 schemathesis,
                 readers::install()?,
+                vscode::install()?,
                 real::install()?,
             ))
         })?;
@@ -111,6 +112,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .env("GOTRACE_GO", &toolchain.go)
             .env("GOTRACE_CACHE", &cache)
             .env("GOTRACE_SCHEMATHESIS", &schemathesis)
+            .env("GOTRACE_DAP_CLIENT", &vscode)
             .env("GOTRACE_REAL", &real)
     };
     if let Some(file) = &options.only {

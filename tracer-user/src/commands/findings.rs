@@ -24,7 +24,7 @@ const PASSES: usize = CLEAN_PROOF as usize;
 /// How many at most, if goroutines that run keep these from being proof: some may be caught running.
 const MAX_PASSES: usize = 3 * CALM_PROOF as usize;
 /// How long they may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.
 const PAUSE: Duration = Duration::from_millis(20);
 /// When a word is said about that.
@@ -65,9 +65,9 @@ impl Look {
         }
         let mut detector = Detector::new();
         let live = source.is_live();
-        let (look, _) = passes(live, || {
+        let (look, _) = passes(live, PATIENCE, || {
             let look = Look::take(source, &mut detector)?;
-            let settled = detector.is_settled() && look.findings.iter().all(Finding::is_settled);
+            let settled = is_settled(&detector, &look);
             Ok((look, settled))
         })?;
         Ok(look)
@@ -90,6 +90,11 @@ impl Look {
     }
 }
 
+/// Whether no further pass can make anything surer.
+pub(super) fn is_settled(detector: &Detector, look: &Look) -> bool {
+    detector.is_settled() && look.findings.iter().all(Finding::is_settled)
+}
+
 /// Until then memory was not searched for what is reachable.
 pub(super) fn never_searched() -> Failure {
     Failure::new("the recording cannot tell who is stuck")
@@ -97,21 +102,22 @@ pub(super) fn never_searched() -> Failure {
         .next("give a later time with --at")
 }
 
-/// Makes as many passes as it takes: one read of a live heap proves nothing, and goroutines that ran
-/// meanwhile ask for more. `pass` also tells whether nothing is left to be proven. Returns what the last
+/// Makes as many passes as it takes, but no longer than `patience`: one read of a live heap proves nothing,
+/// and goroutines that ran meanwhile ask for more. `pass` also tells whether nothing is left to be proven. Returns what the last
 /// one made, and how many there were.
 ///
 /// # Errors
 /// The first of a pass.
 pub(super) fn passes<T>(
     live: bool,
+    patience: Duration,
     mut pass: impl FnMut() -> Result<(T, bool), Failure>,
 ) -> Result<(T, usize), Failure> {
     let began = Instant::now();
     let mut last = pass()?;
     let mut made = 1;
     let mut said = false;
-    while live && (made < PASSES || !last.1 && made < MAX_PASSES && began.elapsed() < PATIENCE) {
+    while live && (made < PASSES || !last.1 && made < MAX_PASSES && began.elapsed() < patience) {
         if made >= PASSES {
             if !said && began.elapsed() > PROGRESS {
                 said = true;

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod dap;
 mod diff;
 mod exec;
 mod export;
@@ -59,5 +60,6 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         Command::Why(args) => why::why(&args),
         Command::Diff(args) => diff::diff(&args),
         Command::Export(args) => export::export(&args),
+        Command::Dap(args) => dap::dap(&args),
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tracer_golang::process::memory::TargetMemory as _;
 use tracer_golang::process::{GoProcess, ReadOptions, Symbols, ktime_now};
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::Snapshot;
@@ -142,6 +143,14 @@ impl Source {
 
     pub(super) const fn is_live(&self) -> bool {
         matches!(self, Source::Live(_))
+    }
+
+    /// Whether it was a process that has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        match self {
+            Source::Live(live) => live.process.memory().check_alive().is_err(),
+            Source::Told(_) => false,
+        }
     }
 
     /// What a recording tells, if this is one.

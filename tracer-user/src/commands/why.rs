@@ -1,13 +1,15 @@
 //! `gotrace why GOID`.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use tracer_golang::process::{ChannelScope, ReadOptions};
 use tracer_model::detect::{Detector, Why};
 use tracer_model::ids::Goid;
+use tracer_model::snapshot::Snapshot;
 
 use super::Verdict;
-use super::findings::{never_searched, passes, print_graph};
+use super::findings::{PATIENCE, never_searched, passes, print_graph};
 use super::oneshot::print_json;
 use super::source::Source;
 use crate::cli::{GraphFormat, WhyArgs};
@@ -16,16 +18,42 @@ use crate::document::why::Document;
 use crate::failure::Failure;
 use crate::text;
 
-/// Explains one goroutine.
-pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
-    let mut source = Source::open_searched(&args.source)?;
-    let goid = Goid(args.goid);
+/// One goroutine, explained.
+pub(super) struct Explained {
+    pub(super) snapshot: Snapshot,
+    why: Why,
+    /// How many passes were made.
+    made: usize,
+}
+
+impl Explained {
+    pub(super) fn document<'a>(&'a self, source: &'a Source) -> Document<'a> {
+        Document::new(
+            source.info(),
+            &self.why,
+            &self.snapshot,
+            self.made,
+            source.symbols(),
+            source.clock(),
+        )
+    }
+}
+
+/// Looks as often as it takes, but no longer than `patience`, or asks a recording.
+///
+/// # Errors
+/// The process cannot be read, the recording does not know, or there is no such goroutine.
+pub(super) fn explain(
+    source: &mut Source,
+    goid: Goid,
+    patience: Duration,
+) -> Result<Explained, Failure> {
     let options = ReadOptions {
         channels: ChannelScope::Stacks,
         ..ReadOptions::default()
     };
     let mut detector = Detector::new();
-    let ((snapshot, why), made) = passes(source.is_live(), || {
+    let ((snapshot, why), made) = passes(source.is_live(), patience, || {
         if let Some(story) = source.story() {
             let snapshot = story.marked().cloned().ok_or_else(never_searched)?;
             return Ok(((snapshot, story.why(goid)), true));
@@ -36,31 +64,31 @@ pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
         let settled = detector.is_settled() || !why.as_ref().is_some_and(Why::is_unsettled);
         Ok(((snapshot, why), settled))
     })?;
-    let Some(why) = why else {
-        return Err(Failure::new(format!("there is no goroutine {goid}"))
+    match why {
+        Some(why) => Ok(Explained {
+            snapshot,
+            why,
+            made,
+        }),
+        None => Err(Failure::new(format!("there is no goroutine {goid}"))
             .because("it has ended, or never was")
-            .next("list them with `gotrace goroutines`")
-            .into());
-    };
+            .next("list them with `gotrace goroutines`")),
+    }
+}
+
+/// Explains one goroutine.
+pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
+    let mut source = Source::open_searched(&args.source)?;
+    let explained = explain(&mut source, Goid(args.goid), PATIENCE)?;
+    let Explained { snapshot, why, .. } = &explained;
     match args.format {
-        GraphFormat::Json | GraphFormat::Text => {
-            let document = Document::new(
-                source.info(),
-                &why,
-                &snapshot,
-                made,
-                source.symbols(),
-                source.clock(),
-            );
-            if args.format == GraphFormat::Json {
-                print_json(&document)?;
-            } else {
-                let mut out = anstream::stdout().lock();
-                writeln!(out, "{}\n", source.heading(&snapshot))?;
-                write!(out, "{}", text::why::render(&document))?;
-            }
+        GraphFormat::Json => print_json(&explained.document(&source))?,
+        GraphFormat::Text => {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{}\n", source.heading(snapshot))?;
+            write!(out, "{}", text::why::render(&explained.document(&source)))?;
         }
-        graph => print_graph(graph, &Graph::of_why(&why, &snapshot, source.symbols()))?,
+        graph => print_graph(graph, &Graph::of_why(why, snapshot, source.symbols()))?,
     }
     Ok(Verdict::Clean)
 }

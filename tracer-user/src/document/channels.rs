@@ -188,6 +188,11 @@ impl<'a> Entry<'a> {
 pub(crate) struct Stacks<'a>(HashMap<Goid, &'a [Pc]>);
 
 impl<'a> Stacks<'a> {
+    /// None: of channels that nobody asks about.
+    pub(crate) fn none() -> Self {
+        Self(HashMap::new())
+    }
+
     /// Those of the goroutines that hold a channel.
     pub(crate) fn of(snapshot: &'a Snapshot) -> Self {
         let users = snapshot.channels.iter().flat_map(|channel| &channel.users);

@@ -93,7 +93,7 @@ fn render_link(text: &mut String, link: &ChainLink) {
 }
 
 /// What somebody waits on, as a clause.
-pub(super) fn waits(on: &WaitingOn) -> String {
+pub(crate) fn waits(on: &WaitingOn) -> String {
     let object = on.address().unwrap_or("nothing that can come");
     match (on.direction(), on.cases()) {
         (_, cases @ [_, ..]) => {
