@@ -45,7 +45,7 @@ async function main() {
     console.log(`stackTrace of each, one by one, ms in all: ${all.toFixed(0)}`);
     await client.disconnectRequest();
   } finally {
-    await end();
+    end();
     program.end();
   }
 }

@@ -55,12 +55,13 @@ class Program extends Child {
   }
 }
 
-/// A client that talks to `gotrace dap` on its standard streams.
+/// A client that talks to `gotrace dap` on its standard streams, which ends when it is disconnected or its input
+/// ends. The client's own `stop` would disconnect once more and wait for an answer.
 async function overStdio() {
   const client = new DebugClient(GOTRACE, 'dap', 'gotrace');
   client.defaultTimeout = PATIENCE;
   await client.start();
-  return { client, end: () => client.stop() };
+  return { client, end: () => {} };
 }
 
 /// A client that connects to a `gotrace dap --listen`.
@@ -71,7 +72,7 @@ async function overTcp() {
   await client.start(port);
   // A client that connects has no limit of its own.
   client.defaultTimeout = PATIENCE;
-  return { client, end: async () => { await client.stop(); server.end(); } };
+  return { client, end: () => server.end() };
 }
 
 /// Attaches as an editor does, up to the first snapshot if the configuration asks for one.

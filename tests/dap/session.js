@@ -146,7 +146,7 @@ async function live({ client, end }) {
     await progress('after disconnect');
     await progress('and on');
   } finally {
-    await end();
+    end();
     program.end();
   }
 }
@@ -167,7 +167,7 @@ async function postMortem(directory) {
     assert.match(elements.get('[0]').value, /^<redacted: \d+ bytes>$/);
     await client.disconnectRequest();
   } finally {
-    await end();
+    end();
     program.end();
   }
   const { client: reader, end: close } = await overStdio();
@@ -177,7 +177,7 @@ async function postMortem(directory) {
     await lookAround(reader, ready, async () => {});
     await reader.disconnectRequest();
   } finally {
-    await close();
+    close();
   }
 }
 

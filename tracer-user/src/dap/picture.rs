@@ -51,7 +51,7 @@ impl Picture {
         unused: Unused,
     ) -> Picture {
         if let Ok(findings) = &mut look.findings {
-            findings.sort_by(|a, b| b.verdict.cmp(&a.verdict));
+            findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
         }
         sort_channels(&mut look.snapshot.channels, ChannelSort::Fill);
         let findings = look.findings.as_deref().unwrap_or_default();
