@@ -86,4 +86,4 @@ async function attach(client, configuration) {
   return { capabilities, stopped: await stopped };
 }
 
-module.exports = { GOTRACE, Program, attach, overStdio, overTcp };
+module.exports = { GOTRACE, PATIENCE, Program, attach, overStdio, overTcp };

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const path = require('node:path');
-const { GOTRACE, Program, attach, overStdio, overTcp } = require('./program.js');
+const { GOTRACE, PATIENCE, Program, attach, overStdio, overTcp } = require('./program.js');
 
 /// What is inside a variable or a scope, by name.
 async function open(client, reference, page = {}) {
@@ -189,6 +189,12 @@ async function main() {
   await postMortem(process.argv[2]);
   console.log('file: a whole session');
 }
+
+/// All of it together; whatever hangs is named by what was said before.
+setTimeout(() => {
+  console.error('a session hangs');
+  process.exit(1);
+}, 4 * PATIENCE).unref();
 
 main().then(() => process.exit(0), (error) => {
   console.error(error);
