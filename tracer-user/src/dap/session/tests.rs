@@ -24,7 +24,7 @@ struct Places;
 impl Symbolizer for Places {
     fn frames(&self, pc: Pc) -> Arc<[Frame]> {
         let function = match pc.0 {
-            1 => "runtime.gopark".to_owned(),
+            1 => "runtime.wait".to_owned(),
             number => format!("main.at{number}"),
         };
         [Frame {
@@ -619,7 +619,7 @@ fn stacks_come_in_pages_with_their_lines() {
     assert_eq!(frames.len(), 5);
     assert_eq!(
         frames[0]["presentationHint"], "subtle",
-        "gopark is not what one looks for"
+        "what parks is not what one looks for"
     );
     assert_eq!(frames[1]["name"], "main.at20");
     assert_eq!(frames[1]["line"], 20);
@@ -629,7 +629,7 @@ fn stacks_come_in_pages_with_their_lines() {
     );
     assert_eq!(frames[4]["name"], "created by main.at70 in goroutine 1");
     for (start, levels, names) in [
-        (0, 1, &["runtime.gopark"][..]),
+        (0, 1, &["runtime.wait"][..]),
         (1, 2, &["main.at20", "main.at30"]),
         (3, 0, &["main.at40", "created by main.at70 in goroutine 1"]),
         (9, 5, &[]),
