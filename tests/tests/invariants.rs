@@ -62,7 +62,7 @@ fn sources(directory: &str) -> Vec<(PathBuf, String)> {
 fn only_the_program_knows_the_outside_world() {
     let allowed = |package: &str, needed: &str| match needed {
         "aya" | "aya-log" | "tokio-rustls" | "axum" | "hyper" | "hyper-util" | "tower"
-        | "prometheus" | "anstream" => package == "tracer-user",
+        | "prometheus" | "anstream" | "ratatui" => package == "tracer-user",
         // The tests have a receiver of their own.
         "tokio" | "tonic" | "opentelemetry-proto" => {
             ["tracer-user", "integration-tests"].contains(&package)
@@ -162,6 +162,27 @@ fn the_model_is_pure() {
     }
 }
 
+/// Its terminal is elsewhere.
+#[test]
+fn the_console_is_pure() {
+    let impure = [
+        "Instant",
+        "SystemTime",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "std::env",
+        "println!",
+    ];
+    for (path, code) in sources("tracer-user/src/top") {
+        for word in impure {
+            assert!(!code.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
 /// An export writes to whatever it is given.
 #[test]
 fn exports_know_no_files() {
@@ -246,7 +267,8 @@ fn the_project_speaks_for_itself() {
         };
         for (number, line) in text.lines().enumerate() {
             assert!(
-                !line.ends_with([' ', '\t']) || file.ends_with(".snap"),
+                !line.ends_with([' ', '\t'])
+                    || [".snap", ".trycmd"].iter().any(|kind| file.ends_with(kind)),
                 "{file}:{}: a blank at the end of the line",
                 number + 1
             );

@@ -2,9 +2,13 @@
 
 mod agent;
 mod dap;
+mod config;
+mod doctor;
 mod export;
 mod record;
 mod serve;
+mod shell;
+mod top;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,9 +23,23 @@ use crate::record::replay::{When, when};
 
 pub(crate) use agent::AgentArgs;
 pub(crate) use dap::DapArgs;
+pub(crate) use config::{ConfigArgs, ConfigCommand};
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
 pub(crate) use serve::{Listen, ServeArgs};
+pub(crate) use shell::{CompletionsArgs, ManArgs};
+pub(crate) use top::TopArgs;
+
+/// What the list commands filter by.
+macro_rules! criteria {
+    () => {
+        "Criteria: user, system, running, state S, reason TEXT, label K[=V], curloc RE, userloc RE, \
+        goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID.\n\
+        A place (curloc: the innermost frame, userloc: the innermost of the user's code, goloc: the go statement, \
+        startloc: the goroutine's function, stack: any frame) matches by its function or its file:line.\n\n"
+    };
+}
 
 /// A continuous, non-stop tracer for Go programs.
 ///
@@ -46,12 +64,18 @@ pub(crate) struct Cli {
     /// filter such as `debug`)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// Do not show long text through a pager (on a terminal: GOTRACE_PAGER, else PAGER, else `less`)
+    #[arg(long, global = true)]
+    pub(crate) no_pager: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Trace a Go process: a live picture, findings as they come, a report at the end
+    #[command(after_help = RUN)]
     Run(RunArgs),
+    /// Watch a Go process in a console: its goroutines, channels, findings and sites
+    Top(TopArgs),
     /// Trace a Go process as `run` does and keep it all in a file, to be replayed and asked later
     Record(RecordArgs),
     /// Tell a recording again, or show how everything was at a moment of it
@@ -78,10 +102,48 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Let an editor look into a running program: the Debug Adapter Protocol, without a stop
     Dap(DapArgs),
+    /// Tell what this host can and cannot do, and why
+    Doctor(DoctorArgs),
+    /// Check files of settings for `run` and `record`, or show what holds
+    Config(ConfigArgs),
+    /// Print a script that lets a shell complete what is typed
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
+}
+
+impl Command {
+    /// Whether it shows text that people read from its beginning to its end.
+    pub(crate) fn is_read(&self) -> bool {
+        match self {
+            Command::Replay(args) => args.format == Format::Text,
+            Command::Goroutines(args) => args.format == Format::Text,
+            Command::Stack(args) => args.format == Format::Text,
+            Command::Channels(args) => args.format == Format::Text,
+            Command::Channel(args) => args.format == Format::Text,
+            Command::Diff(args) => args.format == Format::Text,
+            Command::Doctor(args) => args.format == Format::Text && !args.json,
+            Command::Deadlocks(args) => args.report.format == GraphFormat::Text,
+            Command::Why(args) => args.format == GraphFormat::Text,
+            // A command's own output comes meanwhile.
+            Command::Leaks(args) => {
+                args.report.format == GraphFormat::Text && args.source.command().is_none()
+            }
+            Command::Run(_)
+            | Command::Top(_)
+            | Command::Record(_)
+            | Command::Snapshot(_)
+            | Command::Export(_)
+            | Command::Dap(_)
+            | Command::Config(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
+        }
+    }
 }
 
 /// Which process, or which saved snapshot.
-#[derive(Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[group(required = true, multiple = false, args = ["pid", "name", "from", "url"])]
 pub(crate) struct SourceArgs {
     /// Process id of a running Go program
@@ -127,6 +189,14 @@ pub(crate) struct TargetArgs {
     pub(crate) name: Option<String>,
 }
 
+/// `--help` of `run`.
+const RUN: &str = "Examples:\n  \
+    gotrace run --pid 4711                          as much as 1 % of its CPU time pays for\n  \
+    gotrace run --name 'api*' --level observe       no probe: memory alone, once a second\n  \
+    gotrace run --level full --duration 30s -- ./service --port 8080\n  \
+    gotrace run --pid 4711 --format json | jq 'select(.type == \"finding\")'\n  \
+    gotrace run --pid 4711 --ring 60s --ring-to /var/lib/gotrace   the last minute, when something is proven";
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -137,6 +207,10 @@ pub(crate) struct RunArgs {
     /// Of `--level auto`: how much of the target's CPU time its probes may take [default: 1%]
     #[arg(short, long, value_name = "PERCENT", value_parser = budget)]
     pub(crate) budget: Option<f64>,
+    /// Read settings from this file (TOML; see `gotrace config --help`)
+    /// [default: /etc/gotrace/config.toml, then the user's own]
+    #[arg(long, value_name = "FILE", env = "GOTRACE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// Text for people or one JSON object a line
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
@@ -179,6 +253,28 @@ impl RunArgs {
     /// The window of trends in nanoseconds.
     pub(crate) fn trend_nanos(&self) -> u64 {
         u64::try_from(self.trend_window.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// A trace for a purpose of gotrace's own, until it is ended: it serves nobody and prints nothing.
+    fn quiet(target: RunTarget, level: Level) -> RunArgs {
+        RunArgs {
+            target,
+            level,
+            budget: None,
+            config: None,
+            format: Format::Text,
+            duration: None,
+            interval: Duration::from_secs(1),
+            trend_window: Duration::from_secs(180),
+            serve: ServeArgs::off(),
+            last: LastArgs::default(),
+            event_ring: None,
+            ring_kib: None,
+            bench_worst: false,
+            bench_empty: false,
+            single_links: false,
+            kernel_log: false,
+        }
     }
 
     /// Size of the event ring. It is mapped twice, one mapping after the other, so that it counts twice
@@ -231,17 +327,27 @@ impl ListArgs {
     }
 }
 
-/// `--help` of the list commands.
-const CRITERIA: &str = "Criteria: user, system, running, state S, reason TEXT, label K[=V], curloc RE, userloc RE, \
-    goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID.\n\
-    A place (curloc: the innermost frame, userloc: the innermost of the user's code, goloc: the go statement, \
-    startloc: the goroutine's function, stack: any frame) matches by its function or its file:line.\n\n\
-    Examples:\n  \
+/// `--help` of `goroutines`.
+const GOROUTINES: &str = concat!(
+    criteria!(),
+    "Examples:\n  \
+    gotrace goroutines --pid 4711                              alike ones once, the most frequent first\n  \
     gotrace goroutines --pid 4711 --with user --with 'waiting-longer 1m'\n  \
-    gotrace goroutines --pid 4711 --without 'reason IO wait' --group userloc";
+    gotrace goroutines --pid 4711 --without 'reason IO wait' --group userloc\n  \
+    gotrace goroutines --url http://10.0.0.7:9477 --sort waiting --group none --limit 20"
+);
+
+/// `--help` of `channels`.
+const CHANNELS: &str = concat!(
+    criteria!(),
+    "Examples:\n  \
+    gotrace channels --pid 4711                                the fullest first\n  \
+    gotrace channels --pid 4711 --heap --redact                also those that nobody waits on\n  \
+    gotrace channels --pid 4711 --with 'userloc main.worker' --sort waiting"
+);
 
 #[derive(Debug, Args)]
-#[command(after_help = CRITERIA)]
+#[command(after_help = GOROUTINES)]
 pub(crate) struct GoroutinesArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -268,7 +374,13 @@ pub(crate) struct GoroutinesArgs {
     pub(crate) format: Format,
 }
 
+/// `--help` of `stack`.
+const STACK: &str = "Examples:\n  \
+    gotrace stack 17 --pid 4711\n  \
+    gotrace stack 17 --from incident.gotrace --at -5s";
+
 #[derive(Debug, Args)]
+#[command(after_help = STACK)]
 pub(crate) struct StackArgs {
     /// The goroutine's id
     #[arg(value_name = "GOID")]
@@ -281,7 +393,7 @@ pub(crate) struct StackArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = CRITERIA)]
+#[command(after_help = CHANNELS)]
 pub(crate) struct ChannelsArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -304,7 +416,14 @@ pub(crate) struct ChannelsArgs {
     pub(crate) format: Format,
 }
 
+/// `--help` of `channel`.
+const CHANNEL: &str = "Examples:\n  \
+    gotrace channel 0xc000012345 --pid 4711\n  \
+    gotrace channel 0xc000012345 --pid 4711 --redact          sizes in place of values\n  \
+    gotrace channel 0xc000012345 --from incident.gotrace --at +12s";
+
 #[derive(Debug, Args)]
+#[command(after_help = CHANNEL)]
 pub(crate) struct ChannelArgs {
     /// Address of the channel, such as 0xc000012345
     #[arg(value_name = "ADDR", value_parser = chan_addr)]
@@ -319,7 +438,7 @@ pub(crate) struct ChannelArgs {
 }
 
 /// How much of the values in channels is shown.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ValuesArgs {
     /// How many buffered values to show of each channel
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -332,7 +451,14 @@ pub(crate) struct ValuesArgs {
     pub(crate) redact: bool,
 }
 
+/// `--help` of `snapshot`.
+const SNAPSHOT: &str = "Examples:\n  \
+    gotrace snapshot --pid 4711 -o before.gosnap\n  \
+    gotrace why 17 --from before.gosnap                        elsewhere, without root\n  \
+    gotrace diff before.gosnap after.gosnap";
+
 #[derive(Debug, Args)]
+#[command(after_help = SNAPSHOT)]
 pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(crate) target: TargetArgs,
@@ -343,7 +469,14 @@ pub(crate) struct SnapshotArgs {
     pub(crate) values: ValuesArgs,
 }
 
+/// `--help` of `deadlocks`.
+const DEADLOCKS: &str = "Examples:\n  \
+    gotrace deadlocks --pid 4711\n  \
+    gotrace deadlocks --pid 4711 --fail-on likely && echo fine\n  \
+    gotrace deadlocks --pid 4711 --format dot | dot -Tsvg -o waits.svg";
+
 #[derive(Debug, Args)]
+#[command(after_help = DEADLOCKS)]
 pub(crate) struct DeadlocksArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
@@ -425,7 +558,14 @@ impl LeaksSource {
     }
 }
 
+/// `--help` of `why`.
+const WHY: &str = "Examples:\n  \
+    gotrace why 17 --pid 4711\n  \
+    gotrace why 17 --from incident.gotrace\n  \
+    gotrace why 17 --pid 4711 --format mermaid";
+
 #[derive(Debug, Args)]
+#[command(after_help = WHY)]
 pub(crate) struct WhyArgs {
     /// The goroutine's id
     #[arg(value_name = "GOID")]
@@ -594,6 +734,16 @@ mod tests {
             ("gotrace run --pid 1 --level auto --budget 2", true),
             ("gotrace run --pid 1 --level auto --budget 0", false),
             ("gotrace run --pid 1 --level auto --budget all", false),
+            ("gotrace top", false),
+            ("gotrace top --pid 1 --level full --values 3 --redact", true),
+            ("gotrace top -- ./svc --flag", true),
+            ("gotrace top --from x.gotrace --at -5s", true),
+            ("gotrace top --from x.gotrace --level full", false),
+            ("gotrace top --url http://a:9477 --token-file t", true),
+            ("gotrace top --pid 1 --from x.gotrace", false),
+            ("gotrace completions zsh", true),
+            ("gotrace completions cmd.exe", false),
+            ("gotrace man --dir d", true),
             ("gotrace goroutines", false),
             ("gotrace goroutines --pid 1 --format json", true),
             (

@@ -31,14 +31,24 @@ impl Failure {
         self.next = Some(next.into());
         self
     }
+
+    /// What failed and why.
+    pub(crate) fn problem(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{}: {cause}", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    /// What the user can do about it; empty if nobody knows.
+    pub(crate) fn advice(&self) -> &str {
+        self.next.as_deref().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)?;
-        if let Some(cause) = &self.cause {
-            write!(f, ": {cause}")?;
-        }
+        f.write_str(&self.problem())?;
         if let Some(next) = &self.next {
             write!(f, "\nnext: {next}")?;
         }

@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use crate::failure::Failure;
@@ -21,12 +21,21 @@ pub(crate) struct Held {
     child: mpsc::Receiver<std::io::Result<Child>>,
 }
 
+/// Where a command writes, and what it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Streams {
+    /// It writes to standard error: what it prints must not mix with what gotrace prints.
+    ToStderr,
+    /// It writes nowhere and reads nothing: the terminal is a console's.
+    Nowhere,
+}
+
 impl Held {
     /// Forks a child for `command` (program and arguments) that waits to be released.
     ///
     /// # Errors
     /// The fork or a pipe failed.
-    pub(crate) fn start(command: &[String]) -> Result<Held, Failure> {
+    pub(crate) fn start(command: &[String], streams: Streams) -> Result<Held, Failure> {
         let failed = |cause: &dyn std::fmt::Display| {
             Failure::new(format!("cannot start `{}`", command.join(" "))).because(cause)
         };
@@ -37,8 +46,13 @@ impl Held {
         let (release_read, release_write) = pipe().map_err(|error| failed(&error))?;
         let mut command = Command::new(program);
         command.args(arguments);
-        // What the program prints must not mix with what gotrace prints.
-        command.stdout(std::io::stderr());
+        match streams {
+            Streams::ToStderr => command.stdout(std::io::stderr()),
+            Streams::Nowhere => command
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null()),
+        };
         let ends = ChildEnds {
             pid_write: pid_write.as_raw_fd(),
             release_read: release_read.as_raw_fd(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Format, LastArgs, Level, MomentArgs, RunArgs, RunTarget, ServeArgs, SourceArgs};
+use super::{Level, MomentArgs, RunArgs, RunTarget, SourceArgs};
 use crate::listing::duration;
 use crate::record::replay::{When, when};
 
@@ -136,22 +136,8 @@ impl RunArgs {
     /// Traces for an export: quietly, and for so long.
     pub(crate) fn for_export(target: RunTarget, level: Level, duration: Duration) -> RunArgs {
         RunArgs {
-            target,
-            level,
-            budget: None,
-            format: Format::Text,
             duration: Some(duration),
-            interval: Duration::from_secs(1),
-            // Nobody hears of trends.
-            trend_window: Duration::from_secs(180),
-            serve: ServeArgs::off(),
-            last: LastArgs::default(),
-            event_ring: None,
-            ring_kib: None,
-            bench_worst: false,
-            bench_empty: false,
-            single_links: false,
-            kernel_log: false,
+            ..RunArgs::quiet(target, level)
         }
     }
 }

@@ -21,7 +21,7 @@ use super::source::Source;
 use crate::cli::LeaksArgs;
 use crate::document::leaks;
 use crate::failure::Failure;
-use crate::spawn::{self, Held};
+use crate::spawn::{self, Held, Streams};
 use crate::target::Target;
 use crate::trace::preflight::Host;
 
@@ -94,7 +94,7 @@ pub(super) fn leaks(args: &LeaksArgs, command: &[String]) -> anyhow::Result<Verd
     };
     Host::look().check_memory()?;
     let program = spawn::find_program(command.first().map_or("", String::as_str))?;
-    let held = Held::start(command)?;
+    let held = Held::start(command, Streams::ToStderr)?;
     let target = Target::of_program(held.pid(), &program)?;
     let began = Instant::now();
     let mut child = Started(held.release()?);

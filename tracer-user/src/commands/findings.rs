@@ -16,6 +16,7 @@ use crate::cli::{DeadlocksArgs, GraphFormat, LeaksArgs, ReportArgs, SourceArgs};
 use crate::document::graph::Graph;
 use crate::document::{self, SnapshotInfo, leaks};
 use crate::failure::Failure;
+use crate::progress::Busy;
 use crate::text;
 use crate::trace::story::Story;
 
@@ -27,8 +28,6 @@ const MAX_PASSES: usize = 3 * CALM_PROOF as usize;
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.
 const PAUSE: Duration = Duration::from_millis(20);
-/// When a word is said about that.
-const PROGRESS: Duration = Duration::from_secs(1);
 
 /// What one look, or the last of several, saw.
 #[derive(Default)]
@@ -113,16 +112,12 @@ pub(super) fn passes<T>(
     patience: Duration,
     mut pass: impl FnMut() -> Result<(T, bool), Failure>,
 ) -> Result<(T, usize), Failure> {
+    let _busy = live.then(|| Busy::with("searching memory for who is stuck"));
     let began = Instant::now();
     let mut last = pass()?;
     let mut made = 1;
-    let mut said = false;
     while live && (made < PASSES || !last.1 && made < MAX_PASSES && began.elapsed() < patience) {
         if made >= PASSES {
-            if !said && began.elapsed() > PROGRESS {
-                said = true;
-                eprintln!("looking again: goroutines ran while memory was searched");
-            }
             std::thread::sleep(PAUSE.mul_f64(fastrand::f64()));
         }
         last = pass()?;

@@ -1,16 +1,21 @@
 //! What each command does.
 
 mod dap;
+mod config;
 mod diff;
+mod doctor;
 mod exec;
 mod export;
 mod findings;
+mod frames;
 mod oneshot;
 mod record;
 mod replay;
 mod run;
 mod screen;
+mod shell;
 mod source;
+mod top;
 mod why;
 
 use crate::cli::Command;
@@ -45,6 +50,7 @@ impl Verdict {
 pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
     match command {
         Command::Run(args) => run::run(args),
+        Command::Top(args) => top::top(&args),
         Command::Record(args) => record::record(args),
         Command::Replay(args) => replay::replay(&args),
         Command::Goroutines(args) => oneshot::goroutines(&args),
@@ -61,5 +67,9 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         Command::Diff(args) => diff::diff(&args),
         Command::Export(args) => export::export(&args),
         Command::Dap(args) => dap::dap(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Config(args) => config::config(args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     }
 }

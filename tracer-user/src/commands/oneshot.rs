@@ -18,6 +18,7 @@ use crate::document;
 use crate::document::goroutines::Style;
 use crate::failure::Failure;
 use crate::listing::{self, Grouping};
+use crate::progress::Busy;
 use crate::record;
 use crate::text;
 
@@ -27,11 +28,14 @@ const BUFFER: usize = 64 << 10;
 /// `gotrace goroutines`.
 pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
-    let snapshot = source.snapshot(&ReadOptions {
-        max_frames: args.depth,
-        channels: ChannelScope::None,
-        ..ReadOptions::default()
-    })?;
+    let snapshot = read(
+        &mut source,
+        &ReadOptions {
+            max_frames: args.depth,
+            channels: ChannelScope::None,
+            ..ReadOptions::default()
+        },
+    )?;
     let mut filter = args.list.filter();
     // What people look for is theirs; machines get everything that they did not exclude.
     if args.format == Format::Text
@@ -103,11 +107,14 @@ pub(super) fn goroutines(args: &GoroutinesArgs) -> anyhow::Result<Verdict> {
 /// `gotrace stack GOID`.
 pub(super) fn stack(args: &StackArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
-    let snapshot = source.snapshot(&ReadOptions {
-        max_frames: 1024,
-        channels: ChannelScope::None,
-        ..ReadOptions::default()
-    })?;
+    let snapshot = read(
+        &mut source,
+        &ReadOptions {
+            max_frames: 1024,
+            channels: ChannelScope::None,
+            ..ReadOptions::default()
+        },
+    )?;
     let position = snapshot
         .goroutines
         .iter()
@@ -156,7 +163,7 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
         true => ChannelScope::Heap,
         false => ChannelScope::Stacks,
     };
-    let mut snapshot = source.snapshot(&value_options(&args.values, scope, &[]))?;
+    let mut snapshot = read(&mut source, &value_options(&args.values, scope, &[]))?;
     if !args.heap {
         // A saved snapshot has all of them.
         snapshot.channels.retain(Channel::is_in_use);
@@ -191,7 +198,10 @@ pub(super) fn channels(args: &ChannelsArgs) -> anyhow::Result<Verdict> {
 pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::open(&args.source)?;
     let scope = ChannelScope::Stacks;
-    let mut snapshot = source.snapshot(&value_options(&args.values, scope, &[args.address]))?;
+    let mut snapshot = read(
+        &mut source,
+        &value_options(&args.values, scope, &[args.address]),
+    )?;
     snapshot
         .channels
         .retain(|channel| channel.addr == args.address);
@@ -229,8 +239,13 @@ pub(super) fn channel(args: &ChannelArgs) -> anyhow::Result<Verdict> {
 /// `gotrace snapshot -o FILE`.
 pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
     let mut source = Source::of_process(args.target.pid, args.target.name.as_deref())?;
-    let mut snapshot = source.snapshot(&value_options(&args.values, ChannelScope::Heap, &[]))?;
+    let mut snapshot = read(
+        &mut source,
+        &value_options(&args.values, ChannelScope::Heap, &[]),
+    )?;
+    let busy = Busy::with("searching memory for who is stuck");
     source.find_reachable(&mut snapshot)?;
+    drop(busy);
     let bytes = record::write_look(
         &args.output,
         source.info().clone(),
@@ -250,7 +265,17 @@ pub(super) fn snapshot(args: &SnapshotArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
-fn value_options(args: &ValuesArgs, scope: ChannelScope, extra: &[ChanAddr]) -> ReadOptions {
+/// Reads the source; a word is said if that takes long.
+fn read(source: &mut Source, options: &ReadOptions) -> Result<Snapshot, Failure> {
+    let _busy = source.is_live().then(|| Busy::with("reading memory"));
+    source.snapshot(options)
+}
+
+pub(super) fn value_options(
+    args: &ValuesArgs,
+    scope: ChannelScope,
+    extra: &[ChanAddr],
+) -> ReadOptions {
     let limits = Limits::default();
     ReadOptions {
         values: args.values,

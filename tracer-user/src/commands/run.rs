@@ -14,6 +14,7 @@ use tracer_model::symbol::Symbolizer;
 
 use super::Verdict;
 use super::screen::{Screen, Voice};
+use super::top;
 use crate::cli::{Level, RunArgs, RunTarget};
 use crate::document::run::{Attached, LeftOut, ProbeInfo};
 use crate::document::{WallClock, seconds};
@@ -22,7 +23,7 @@ use crate::malloc;
 use crate::otel::{self, Exporter};
 use crate::record::{self, Keep, Plan, Progress, Recording};
 use crate::serve::{self, Door, Traced};
-use crate::spawn::{self, Held};
+use crate::spawn::{self, Held, Streams};
 use crate::target::{self, Target};
 use crate::text;
 use crate::trace::feed::Feed;
@@ -61,6 +62,20 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<Verdict> {
 
 /// The same, recorded if there is a plan for that.
 pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::Result<Verdict> {
+    begin(args, plan, voice, None)
+}
+
+/// The same, shown by a console.
+pub(super) fn show(args: RunArgs, console: top::Options) -> anyhow::Result<Verdict> {
+    begin(args, None, Voice::Warnings, Some(console))
+}
+
+fn begin(
+    args: RunArgs,
+    plan: Option<Plan>,
+    voice: Voice,
+    console: Option<top::Options>,
+) -> anyhow::Result<Verdict> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -84,7 +99,11 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
     };
     let door = Door::open(&args.serve)?;
     let host = Host::look();
-    let (target, held) = open(&args.target)?;
+    let streams = match console {
+        Some(_) => Streams::Nowhere,
+        None => Streams::ToStderr,
+    };
+    let (target, held) = open(&args.target, streams)?;
     host.check_memory()?;
     let Sites {
         found: mut sites,
@@ -171,6 +190,7 @@ pub(super) fn trace(args: RunArgs, plan: Option<Plan>, voice: Voice) -> anyhow::
         signals,
         plan,
         voice,
+        console,
         otel,
     };
     session.follow(&runtime, process, source, governed)
@@ -229,6 +249,8 @@ struct Session {
     /// How it is to be recorded.
     plan: Option<Plan>,
     voice: Voice,
+    /// What shows it in place of the screen.
+    console: Option<top::Options>,
     /// Where OpenTelemetry is to be sent.
     otel: Option<otel::Config>,
 }
@@ -351,6 +373,9 @@ impl Session {
             feed,
         };
         let shown = runtime.block_on(async {
+            if let Some(options) = self.console.take() {
+                return top::follow(options, &traced, outputs, &mut self.signals).await;
+            }
             let health = exporter.as_ref().map(Exporter::health);
             tokio::select! {
                 shown = self.show(&mut screen, traced, outputs, health) => shown,
@@ -440,13 +465,13 @@ impl Session {
     }
 }
 
-fn open(target: &RunTarget) -> Result<(Target, Option<Held>), Failure> {
+fn open(target: &RunTarget, streams: Streams) -> Result<(Target, Option<Held>), Failure> {
     match (target.pid, &target.name, target.command.first()) {
         (Some(pid), ..) => Ok((Target::of_pid(pid)?, None)),
         (_, Some(name), _) => Ok((Target::of_pid(target::pid_by_name(name)?)?, None)),
         (.., Some(program)) => {
             let program = spawn::find_program(program)?;
-            let held = Held::start(&target.command)?;
+            let held = Held::start(&target.command, streams)?;
             Ok((Target::of_program(held.pid(), &program)?, Some(held)))
         }
         (None, None, None) => {

@@ -16,6 +16,7 @@ use crate::cli::{MomentArgs, SourceArgs};
 use crate::document::{self, WallClock};
 use crate::failure::Failure;
 use crate::open_files;
+use crate::progress::Busy;
 use crate::record::replay::{Heard, Replay};
 use crate::target::{self, Target};
 use crate::text;
@@ -63,7 +64,9 @@ impl Source {
 
     fn open_with(args: &SourceArgs, enough: impl Fn(&Story) -> bool) -> anyhow::Result<Source> {
         if let Some(url) = &args.url {
+            let busy = Busy::with(format!("waiting for a snapshot by {}", text::safe(url)));
             let file = agent::snapshot(url, &args.agent)?;
+            drop(busy);
             let told = Self::of_file(file.path(), &args.moment, enough);
             return told.with_context(|| format!("{url} sent what cannot be used"));
         }
@@ -79,6 +82,10 @@ impl Source {
         moment: &MomentArgs,
         enough: impl Fn(&Story) -> bool,
     ) -> anyhow::Result<Source> {
+        let _busy = Busy::with(format!(
+            "reading {}",
+            text::safe(&path.display().to_string())
+        ));
         let mut replay = Replay::open(path, moment.identity.as_deref())?;
         let at = match moment.at {
             Some(when) => replay.moment(when)?,
@@ -201,6 +208,22 @@ impl Source {
         match self {
             Source::Live(live) => &live.symbols,
             Source::Told(told) => &*told.symbols,
+        }
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_symbols(&self) -> Arc<dyn Symbolizer + Send + Sync> {
+        match self {
+            Source::Live(live) => Arc::new(live.symbols.clone()),
+            Source::Told(told) => Arc::clone(&told.symbols),
+        }
+    }
+
+    /// The moment of a recording that it is about.
+    pub(super) fn moment(&self) -> Option<String> {
+        match self {
+            Source::Live(_) => None,
+            Source::Told(told) => Some(told.clock.rfc3339(told.at)),
         }
     }
 

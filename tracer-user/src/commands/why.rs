@@ -92,3 +92,13 @@ pub(super) fn why(args: &WhyArgs) -> anyhow::Result<Verdict> {
     }
     Ok(Verdict::Clean)
 }
+
+/// The same as text, without styles.
+///
+/// # Errors
+/// The source cannot be read, or there is no such goroutine.
+pub(super) fn told(source: &mut Source, goid: Goid) -> Result<String, Failure> {
+    let explained = explain(source, goid, PATIENCE)?;
+    let text = text::why::render(&explained.document(source));
+    Ok(anstream::adapter::strip_str(&text).to_string())
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod channels;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod findings;
 mod flow;

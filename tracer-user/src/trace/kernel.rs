@@ -217,6 +217,11 @@ impl Kernel {
         })
     }
 
+    /// Whether all probes of a target are one link, which comes and goes at once.
+    pub(crate) const fn places_at_once(&self) -> bool {
+        self.multi.is_some()
+    }
+
     /// The reading end of the ring; it can be taken once.
     pub(crate) fn take_ring(&mut self) -> Option<Ring> {
         self.ring.take()

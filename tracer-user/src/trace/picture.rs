@@ -149,35 +149,35 @@ fn last_waker(waker: Waker) -> run::Waker {
     }
 }
 
+/// What was counted of a goroutine.
+pub(super) fn goroutine(goroutine: Goroutine<'_>) -> run::Goroutine {
+    let counters = goroutine.counters();
+    run::Goroutine {
+        goid: goroutine.goid(),
+        state: goroutine.state().name(),
+        unknown: goroutine.unknown_since().is_some(),
+        wait_reason: goroutine.wait().map(|wait| wait.reason.to_string()),
+        system: goroutine.system(),
+        parks: counters.parks,
+        wakeups: counters.wakeups,
+        wakeups_made: counters.wakeups_made,
+        blocked_seconds: seconds(
+            WaitKind::ALL
+                .iter()
+                .map(|kind| counters.blocked_nanos(*kind))
+                .sum(),
+        ),
+        runs: counters.runs,
+        scheduling_seconds: seconds(counters.scheduling_nanos),
+        syscalls: counters.syscalls,
+        syscall_seconds: seconds(counters.syscall_nanos),
+        last_waker: goroutine.last_waker().map(last_waker),
+    }
+}
+
 /// Every goroutine for the report, by goid.
 pub(super) fn goroutines(world: &World) -> Vec<run::Goroutine> {
-    let mut list: Vec<run::Goroutine> = world
-        .goroutines()
-        .map(|goroutine| {
-            let counters = goroutine.counters();
-            run::Goroutine {
-                goid: goroutine.goid(),
-                state: goroutine.state().name(),
-                unknown: goroutine.unknown_since().is_some(),
-                wait_reason: goroutine.wait().map(|wait| wait.reason.to_string()),
-                system: goroutine.system(),
-                parks: counters.parks,
-                wakeups: counters.wakeups,
-                wakeups_made: counters.wakeups_made,
-                blocked_seconds: seconds(
-                    WaitKind::ALL
-                        .iter()
-                        .map(|kind| counters.blocked_nanos(*kind))
-                        .sum(),
-                ),
-                runs: counters.runs,
-                scheduling_seconds: seconds(counters.scheduling_nanos),
-                syscalls: counters.syscalls,
-                syscall_seconds: seconds(counters.syscall_nanos),
-                last_waker: goroutine.last_waker().map(last_waker),
-            }
-        })
-        .collect();
+    let mut list: Vec<run::Goroutine> = world.goroutines().map(goroutine).collect();
     list.sort_unstable_by_key(|goroutine| goroutine.goid);
     list
 }

@@ -51,6 +51,8 @@ pub(crate) enum Input {
     View(oneshot::Sender<View>),
     /// Somebody wants to see everything as it is now, in numbers.
     Measure(oneshot::Sender<Measured>),
+    /// Somebody wants to know what was counted of a goroutine.
+    Goroutine(Goid, oneshot::Sender<Option<run::Goroutine>>),
     /// Somebody wants to see the ways of messages, wake-ups and locks.
     Flow(oneshot::Sender<Flow>),
     /// Somebody takes the tasks that have ended, and how many found no room.
@@ -409,6 +411,7 @@ impl Pipeline {
                     let _ = reply.send(view);
                 }
                 Ok(Input::Measure(reply)) => drop(reply.send(self.story.measured(self.count()))),
+                Ok(Input::Goroutine(goid, reply)) => drop(reply.send(self.story.goroutine(goid))),
                 Ok(Input::Flow(reply)) => drop(reply.send(self.story.flow())),
                 Ok(Input::Tasks(reply)) => drop(reply.send(self.story.take_tasks())),
                 Ok(Input::Findings(reply)) => drop(reply.send(self.story.current_findings())),

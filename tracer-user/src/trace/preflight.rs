@@ -9,13 +9,13 @@ use crate::failure::Failure;
 
 /// The oldest kernel that has all that the probes use: `bpf_get_attach_cookie` for uprobes came
 /// with 5.15, the BPF ring buffer with 5.8.
-const OLDEST_KERNEL: (u32, u32) = (5, 15);
+pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 15);
 
 /// Bits of the kernel's capability sets (include/uapi/linux/capability.h).
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
+pub(crate) const CAP_SYS_PTRACE: u32 = 19;
+pub(crate) const CAP_SYS_ADMIN: u32 = 21;
+pub(crate) const CAP_PERFMON: u32 = 38;
+pub(crate) const CAP_BPF: u32 = 39;
 
 /// What matters of a host and of this process' rights on it.
 #[derive(Clone, Debug)]
@@ -43,7 +43,33 @@ impl Host {
         }
     }
 
-    fn can(&self, capability: u32) -> bool {
+    /// A host that is so, whatever this one is.
+    #[cfg(test)]
+    pub(crate) fn of(release: &str, btf: bool, capabilities: u64) -> Host {
+        Host {
+            release: release.to_owned(),
+            btf,
+            capabilities,
+        }
+    }
+
+    /// Kernel release as `uname -r` prints it.
+    pub(crate) fn release(&self) -> &str {
+        &self.release
+    }
+
+    /// The kernel's version, if the release begins with one.
+    pub(crate) fn kernel_version(&self) -> Option<(u32, u32)> {
+        kernel_version(&self.release)
+    }
+
+    /// Whether the kernel describes its types.
+    pub(crate) const fn has_btf(&self) -> bool {
+        self.btf
+    }
+
+    /// Whether this process has a capability.
+    pub(crate) const fn can(&self, capability: u32) -> bool {
         self.capabilities & (1 << capability) != 0
     }
 
@@ -64,7 +90,7 @@ impl Host {
     /// # Errors
     /// The kernel feature or capability that is missing.
     pub(crate) fn check_probes(&self) -> Result<(), Failure> {
-        if let Some(version) = kernel_version(&self.release)
+        if let Some(version) = self.kernel_version()
             && version < OLDEST_KERNEL
         {
             return Err(Failure::new(format!(
@@ -124,11 +150,7 @@ mod tests {
     const ALL: u64 = (1 << CAP_BPF) | (1 << CAP_PERFMON) | (1 << CAP_SYS_PTRACE);
 
     fn host(release: &str, btf: bool, capabilities: u64) -> Host {
-        Host {
-            release: release.to_owned(),
-            btf,
-            capabilities,
-        }
+        Host::of(release, btf, capabilities)
     }
 
     #[test]

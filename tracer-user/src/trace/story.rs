@@ -592,6 +592,11 @@ impl Story {
         measured
     }
 
+    /// What was counted of a goroutine; `None` if it is not known.
+    pub(crate) fn goroutine(&self, goid: Goid) -> Option<run::Goroutine> {
+        self.world.goroutine(goid).map(picture::goroutine)
+    }
+
     /// The ways of messages, wake-ups and locks.
     pub(crate) fn flow(&self) -> Flow {
         Flow::new(&self.world, &*self.telling.symbols)

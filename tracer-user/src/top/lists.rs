@@ -1,0 +1,449 @@
+//! The four lists: their columns, and which rows they have in which order.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use tracer_model::ids::{ChanAddr, Goid};
+use tracer_model::snapshot::{Channel, Goroutine, State};
+use tracer_model::wait::WaitReason;
+
+use super::filter::Filter;
+use super::look::{Look, Site, index};
+use crate::document::findings::Entry;
+
+/// The lists, in the order of their tabs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tab {
+    Goroutines,
+    Channels,
+    Findings,
+    Sites,
+}
+
+impl Tab {
+    pub(super) const ALL: [Tab; 4] = [Tab::Goroutines, Tab::Channels, Tab::Findings, Tab::Sites];
+
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Tab::Goroutines => "Goroutines",
+            Tab::Channels => "Channels",
+            Tab::Findings => "Findings",
+            Tab::Sites => "Sites",
+        }
+    }
+
+    pub(super) const fn columns(self) -> &'static [Column] {
+        match self {
+            Tab::Goroutines => &GOROUTINES,
+            Tab::Channels => &CHANNELS,
+            Tab::Findings => &FINDINGS,
+            Tab::Sites => &SITES,
+        }
+    }
+
+    /// The column by which it is sorted at first.
+    const fn first_order(self) -> usize {
+        match self {
+            // The longest wait, the fullest, the surest, the most.
+            Tab::Goroutines => 3,
+            Tab::Channels => 2,
+            Tab::Findings => 0,
+            Tab::Sites => 0,
+        }
+    }
+}
+
+/// A column.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) title: &'static str,
+    /// Characters; 0 takes what the others leave.
+    pub(super) width: u16,
+    /// Whether it is set to the right.
+    pub(super) right: bool,
+    /// Whether it is there on a wide screen alone.
+    pub(super) wide: bool,
+}
+
+const fn left(title: &'static str, width: u16) -> Column {
+    Column {
+        title,
+        width,
+        right: false,
+        wide: false,
+    }
+}
+
+const fn right(title: &'static str, width: u16) -> Column {
+    Column {
+        title,
+        width,
+        right: true,
+        wide: false,
+    }
+}
+
+static GOROUTINES: [Column; 6] = [
+    right("GOID", 8),
+    left("STATE", 10),
+    left("WAITS FOR", 16),
+    right("SINCE", 11),
+    left("AT", 0),
+    Column {
+        wide: true,
+        ..left("CREATED AT", 0)
+    },
+];
+static CHANNELS: [Column; 7] = [
+    left("CHANNEL", 14),
+    left("TYPE", 0),
+    left("FILL", 12),
+    right("LEN/CAP", 11),
+    left("STATE", 6),
+    right("SENDERS", 8),
+    right("RECEIVERS", 9),
+];
+static FINDINGS: [Column; 4] = [
+    left("VERDICT", 8),
+    left("KIND", 9),
+    right("GOROUTINES", 10),
+    left("WHAT", 0),
+];
+static SITES: [Column; 5] = [
+    right("COUNT", 9),
+    right("GROWN", 8),
+    left("WAIT FOR", 16),
+    right("LONGEST", 11),
+    left("AT", 0),
+];
+
+/// What a row is about, whatever its place in the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Goroutine(Goid),
+    Channel(ChanAddr),
+    Finding(String),
+    Site(String, Option<WaitReason>),
+}
+
+/// A list: what it keeps, in which order, and where its reader is.
+#[derive(Debug)]
+pub(super) struct List {
+    tab: Tab,
+    pub(super) order: usize,
+    pub(super) reversed: bool,
+    pub(super) typed: String,
+    /// Of goroutines: the runtime's own as well.
+    pub(super) system: bool,
+    /// Indices into what the look has of this kind.
+    pub(super) rows: Vec<u32>,
+    pub(super) selected: usize,
+    /// The first row on the screen.
+    pub(super) offset: usize,
+}
+
+impl List {
+    pub(super) fn new(tab: Tab) -> List {
+        List {
+            tab,
+            order: tab.first_order(),
+            reversed: false,
+            typed: String::new(),
+            system: false,
+            rows: Vec::new(),
+            selected: 0,
+            offset: 0,
+        }
+    }
+
+    /// Makes the rows anew; the row that is selected stays so wherever it goes. `subject` is what that was
+    /// about.
+    pub(super) fn arrange(&mut self, look: &Look, subject: Option<&Subject>) {
+        let filter = Filter::new(&self.typed);
+        self.rows = match self.tab {
+            Tab::Goroutines => self.goroutines(look, &filter),
+            Tab::Channels => self.channels(look, &filter),
+            Tab::Findings => self.findings(look, &filter),
+            Tab::Sites => self.sites(look, &filter),
+        };
+        if self.reversed {
+            self.rows.reverse();
+        }
+        let found = subject.and_then(|subject| {
+            let is = |row: &u32| is_about(self.tab, look, *row, subject);
+            self.rows.iter().position(is)
+        });
+        let last = self.rows.len().saturating_sub(1);
+        self.selected = found.unwrap_or(self.selected).min(last);
+    }
+
+    /// What the selected row is about.
+    pub(super) fn subject(&self, look: &Look) -> Option<Subject> {
+        let row = *self.rows.get(self.selected)?;
+        subject(self.tab, look, row)
+    }
+
+    /// Moves the selection by so many rows.
+    pub(super) fn step(&mut self, by: isize) {
+        let last = self.rows.len().saturating_sub(1);
+        self.selected = self.selected.saturating_add_signed(by).min(last);
+    }
+
+    fn goroutines(&self, look: &Look, filter: &Filter) -> Vec<u32> {
+        let words = Words::new(filter, look);
+        let chosen = look.snapshot.goroutines.iter().enumerate();
+        let chosen =
+            chosen
+                .map(|(at, goroutine)| (index(at), goroutine))
+                .filter(|(at, goroutine)| {
+                    (self.system || !goroutine.system) && words.keep(look, *at, goroutine)
+                });
+        match self.order {
+            0 => sorted(chosen.map(|(at, it)| (it.goid.0, it.goid.0, at))),
+            1 => sorted(chosen.map(|(at, it)| (state_rank(it.state), it.goid.0, at))),
+            2 => by_text(chosen.map(|(at, it)| (reason(it), it.goid.0, at))),
+            3 => sorted(chosen.map(|(at, it)| {
+                // The longest first; who does not wait, or since when nobody knows, last.
+                (u64::MAX - look.waited(it).unwrap_or(0), it.goid.0, at)
+            })),
+            4 => sorted(chosen.map(|(at, it)| (u64::from(look.at(at)), it.goid.0, at))),
+            _ => sorted(chosen.map(|(at, it)| (u64::from(look.created(at)), it.goid.0, at))),
+        }
+    }
+
+    fn channels(&self, look: &Look, filter: &Filter) -> Vec<u32> {
+        let all = &look.snapshot.channels;
+        let keeps = |channel: &Channel| {
+            filter.is_empty()
+                || filter.keeps_texts(&[
+                    &channel.addr.to_string(),
+                    &channel.elem_type.to_lowercase(),
+                    channel_state(channel),
+                ])
+        };
+        let chosen = all
+            .iter()
+            .enumerate()
+            .filter(|(_, channel)| keeps(channel))
+            .map(|(at, channel)| (index(at), channel));
+        let most = |number: u64| u64::MAX - number;
+        match self.order {
+            0 => sorted(chosen.map(|(at, it)| (it.addr.0, 0, at))),
+            1 => by_text(chosen.map(|(at, it)| (&*it.elem_type, it.addr.0, at))),
+            2 => sorted(chosen.map(|(at, it)| {
+                let waiting = it.send_waiting.len() + it.recv_waiting.len();
+                (most(per_mille(it)), most(waiting as u64), at)
+            })),
+            3 => sorted(chosen.map(|(at, it)| (most(it.len), most(it.cap), at))),
+            4 => by_text(chosen.map(|(at, it)| (channel_state(it), it.addr.0, at))),
+            5 => sorted(chosen.map(|(at, it)| (most(it.send_waiting.len() as u64), it.addr.0, at))),
+            _ => sorted(chosen.map(|(at, it)| (most(it.recv_waiting.len() as u64), it.addr.0, at))),
+        }
+    }
+
+    fn findings(&self, look: &Look, filter: &Filter) -> Vec<u32> {
+        let keeps = |entry: &Entry| {
+            filter.keeps_texts(&[
+                entry.kind.name(),
+                entry.verdict.name(),
+                &entry.reason.to_lowercase(),
+                &entry.id.to_lowercase(),
+            ])
+        };
+        let mut rows: Vec<(u32, &Entry)> = look
+            .findings
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| keeps(entry))
+            .map(|(at, entry)| (index(at), entry))
+            .collect();
+        // There are few of them.
+        match self.order {
+            0 => rows.sort_by_key(|(_, it)| (Reverse(it.verdict), Reverse(it.goroutines.len()))),
+            1 => rows.sort_by_key(|(_, it)| (it.kind, Reverse(it.verdict))),
+            2 => rows.sort_by_key(|(_, it)| Reverse(it.goroutines.len())),
+            _ => rows.sort_by(|(_, one), (_, other)| one.reason.cmp(&other.reason)),
+        }
+        rows.into_iter().map(|(at, _)| at).collect()
+    }
+
+    fn sites(&self, look: &Look, filter: &Filter) -> Vec<u32> {
+        let keeps = |site: &Site| {
+            filter.keeps_texts(&[look.place_search(site.place), site.reason.map_or("", lower)])
+        };
+        let chosen = look
+            .sites
+            .iter()
+            .enumerate()
+            .filter(|(_, site)| keeps(site))
+            .map(|(at, site)| (index(at), site));
+        let most = |number: u64| u64::MAX - number;
+        let place = |site: &Site| u64::from(site.place);
+        match self.order {
+            0 => sorted(chosen.map(|(at, it)| (most(it.count), place(it), at))),
+            1 => sorted(chosen.map(|(at, it)| {
+                let grown = it.grown.unwrap_or(0).saturating_add(1 << 40);
+                (most(u64::try_from(grown).unwrap_or(0)), place(it), at)
+            })),
+            2 => by_text(chosen.map(|(at, it)| {
+                let reason = it.reason.map_or("", WaitReason::text);
+                (reason, place(it), at)
+            })),
+            3 => sorted(chosen.map(|(at, it)| (most(it.longest.unwrap_or(0)), place(it), at))),
+            _ => sorted(chosen.map(|(at, it)| (place(it), 0, at))),
+        }
+    }
+}
+
+/// Indices by two keys.
+fn sorted(keyed: impl Iterator<Item = (u64, u64, u32)>) -> Vec<u32> {
+    let mut keyed: Vec<(u64, u64, u32)> = keyed.collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(.., at)| at).collect()
+}
+
+/// Indices by a text of which there are few different ones, and a key.
+fn by_text<'a>(keyed: impl Iterator<Item = (&'a str, u64, u32)>) -> Vec<u32> {
+    let keyed: Vec<(&str, u64, u32)> = keyed.collect();
+    let mut texts: Vec<&str> = keyed.iter().map(|(text, ..)| *text).collect();
+    texts.dedup();
+    texts.sort_unstable();
+    texts.dedup();
+    let ranks: HashMap<&str, u64> = texts.into_iter().zip(0..).collect();
+    let rank = |text: &str| ranks.get(text).copied().unwrap_or(0);
+    sorted(
+        keyed
+            .into_iter()
+            .map(|(text, key, at)| (rank(text), key, at)),
+    )
+}
+
+/// A filter's words, and which places have them: those are few, where goroutines are many.
+struct Words<'a> {
+    filter: &'a Filter,
+    /// Of each word: of each place, whether it has it.
+    places: HashMap<&'a str, Vec<bool>>,
+}
+
+impl<'a> Words<'a> {
+    fn new(filter: &'a Filter, look: &Look) -> Words<'a> {
+        let places = |word: &str| {
+            let all = 0..index(look.places());
+            all.map(|place| look.place_search(place).contains(word))
+                .collect()
+        };
+        Words {
+            filter,
+            places: filter.words().map(|word| (word, places(word))).collect(),
+        }
+    }
+
+    fn keep(&self, look: &Look, at: u32, goroutine: &Goroutine) -> bool {
+        self.filter.keeps(|word| {
+            let has_place = |place: u32| {
+                let places = self.places.get(word);
+                places.and_then(|places| places.get(place as usize)) == Some(&true)
+            };
+            has_place(look.at(at))
+                || goroutine.state.name().contains(word)
+                || (goroutine.wait.as_ref()).is_some_and(|it| lower(it.reason).contains(word))
+                || has_place(look.created(at))
+                || has_label(goroutine, word)
+                || is_in_number(goroutine.goid.0, word)
+        })
+    }
+}
+
+/// Whether a word is in one of its labels.
+fn has_label(goroutine: &Goroutine, word: &str) -> bool {
+    let mut labels = goroutine.labels.iter();
+    labels.any(|(key, value)| format!("{key}={value}").to_lowercase().contains(word))
+}
+
+/// Whether a word is a part of a number's digits.
+fn is_in_number(number: u64, word: &str) -> bool {
+    word.bytes().all(|letter| letter.is_ascii_digit()) && number.to_string().contains(word)
+}
+
+fn is_about(tab: Tab, look: &Look, row: u32, of: &Subject) -> bool {
+    let at = row as usize;
+    match (tab, of) {
+        (Tab::Goroutines, Subject::Goroutine(goid)) => {
+            let goroutine = look.snapshot.goroutines.get(at);
+            goroutine.is_some_and(|it| it.goid == *goid)
+        }
+        (Tab::Channels, Subject::Channel(addr)) => {
+            let channel = look.snapshot.channels.get(at);
+            channel.is_some_and(|it| it.addr == *addr)
+        }
+        (Tab::Findings, Subject::Finding(id)) => {
+            look.findings.get(at).is_some_and(|it| it.id == *id)
+        }
+        (Tab::Sites, Subject::Site(place, reason)) => {
+            let site = look.sites.get(at);
+            site.is_some_and(|it| it.reason == *reason && look.place(it.place) == place)
+        }
+        _ => false,
+    }
+}
+
+fn subject(tab: Tab, look: &Look, row: u32) -> Option<Subject> {
+    let at = row as usize;
+    Some(match tab {
+        Tab::Goroutines => Subject::Goroutine(look.snapshot.goroutines.get(at)?.goid),
+        Tab::Channels => Subject::Channel(look.snapshot.channels.get(at)?.addr),
+        Tab::Findings => Subject::Finding(look.findings.get(at)?.id.clone()),
+        Tab::Sites => {
+            let site = look.sites.get(at)?;
+            Subject::Site(look.place(site.place).to_owned(), site.reason)
+        }
+    })
+}
+
+/// Why it waits, in the runtime's words; empty if it does not.
+pub(super) fn reason(goroutine: &Goroutine) -> &'static str {
+    let wait = goroutine.wait.as_ref();
+    wait.map_or("", |wait| wait.reason.text())
+}
+
+/// A reason's text in lower case, as filters have it.
+fn lower(reason: WaitReason) -> &'static str {
+    static LOWER: LazyLock<HashMap<WaitReason, String>> = LazyLock::new(|| {
+        let known = WaitReason::KNOWN.iter();
+        known
+            .map(|reason| (*reason, reason.text().to_lowercase()))
+            .collect()
+    });
+    LOWER.get(&reason).map_or("", String::as_str)
+}
+
+/// What happens, first.
+const fn state_rank(state: State) -> u64 {
+    match state {
+        State::Running => 0,
+        State::Runnable => 1,
+        State::Syscall => 2,
+        State::Leaked => 3,
+        State::Waiting => 4,
+        State::Copystack | State::Preempted => 5,
+        State::Idle | State::Dead => 6,
+    }
+}
+
+/// How full a channel's buffer is.
+pub(super) fn per_mille(channel: &Channel) -> u64 {
+    let share = u128::from(channel.len.min(channel.cap)) * 1000;
+    let share = share.checked_div(u128::from(channel.cap)).unwrap_or(0);
+    u64::try_from(share).unwrap_or(0)
+}
+
+/// How a channel is.
+pub(super) const fn channel_state(channel: &Channel) -> &'static str {
+    match channel {
+        Channel { moving: true, .. } => "moving",
+        Channel { closed: true, .. } => "closed",
+        Channel { len, cap, .. } if *cap > 0 && *len == *cap => "full",
+        _ => "open",
+    }
+}
