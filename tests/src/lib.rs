@@ -19,6 +19,7 @@ pub mod profile;
 pub mod prometheus;
 pub mod target;
 pub mod text;
+pub mod tmux;
 
 pub use gotrace::{Finished, Gotrace};
 pub use target::Target;

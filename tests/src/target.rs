@@ -149,7 +149,7 @@ impl Drop for Target {
 
 /// Sends a signal to a process of ours.
 #[track_caller]
-pub(crate) fn send(pid: u32, signal: Signal) {
+pub fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(pid.cast_signed()).expect("a pid is not 0");
     kill_process(pid, signal).expect("the process is there and ours");
 }

@@ -31,6 +31,7 @@ mod servers;
 mod sites;
 mod soak;
 mod test;
+mod tmux;
 mod vm;
 mod vscode;
 mod workspace;
@@ -46,7 +47,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, schemathesis, readers of exports,
-    /// VS Code's test client, programs to trace.
+    /// VS Code's test client, tmux, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -102,6 +103,7 @@ fn run(task: Task) -> Result<()> {
             readers::install()?;
             schemathesis::install()?;
             vscode::install()?;
+            tmux::install()?;
             println!("setup: all there");
             Ok(())
         }

@@ -10,7 +10,7 @@ use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
-    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis,
+    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis, tmux,
     vscode, workspace,
 };
 
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real) =
+    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real, tmux) =
         stages.run("set-up", || {
             let toolchain = Toolchain::install(DEFAULT_VERSION)?;
             let programs = fixtures::build(&toolchain)?;
@@ -56,6 +56,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
                 readers::install()?,
                 vscode::install()?,
                 real::install()?,
+                tmux::install()?,
             ))
         })?;
     if options.only.is_none() {
@@ -114,6 +115,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .env("GOTRACE_SCHEMATHESIS", &schemathesis)
             .env("GOTRACE_DAP_CLIENT", &vscode)
             .env("GOTRACE_REAL", &real)
+            .env("GOTRACE_TMUX", &tmux)
     };
     if let Some(file) = &options.only {
         let tests = integration(std::slice::from_ref(file), 1, &[]);
