@@ -131,6 +131,17 @@ fn each_criterion_chooses() {
         ("chan 0xa0", "", &[2, 3]),
         ("waiting-longer 60ns", "", &[2]),
         ("created-by 1", "", &[2, 3, 4, 5]),
+        ("goid 3", "", &[3]),
+        ("goid 9", "", &[]),
+        ("text SUBMIT", "", &[2, 3, 4]),
+        ("text chan send", "", &[2, 3]),
+        ("text runn", "", &[1]),
+        ("text blue", "", &[3]),
+        ("text pool.go:12", "", &[1, 2, 3, 4, 5]),
+        ("text 4", "", &[4]),
+        ("text .", "", &[1, 2, 3, 4, 5]),
+        ("text .*", "", &[]),
+        ("user", "text chan send", &[1, 4]),
         ("", "user", &[5]),
         ("state waiting", "chan 0xa0", &[4]),
         ("", "state waiting", &[1, 5]),
@@ -169,6 +180,8 @@ fn what_is_not_understood_says_what_is() {
         ("waiting-longer", Some("soon"), "a time"),
         ("created-by", Some("main"), "a goroutine's id"),
         ("label", Some("=x"), "a key"),
+        ("goid", Some("main"), "a goroutine's id"),
+        ("text", Some(""), "a part of what is shown"),
     ] {
         let error = Criterion::parse(name, argument, |_| None)
             .expect_err(name)
@@ -213,6 +226,15 @@ fn groups_are_the_largest_first() {
             ("main.(*pool).submit /src/pool.go:10", 3),
             ("main.main /src/pool.go:12", 1),
             ("unknown", 1)
+        ])
+    );
+    assert_eq!(
+        by(&GroupBy::Wait),
+        named(&[
+            ("chan send: main.(*pool).submit /src/pool.go:10", 2),
+            ("running: main.main /src/pool.go:12", 1),
+            ("select: main.(*pool).submit /src/pool.go:10", 1),
+            ("syscall: unknown", 1)
         ])
     );
     let sizes: Vec<usize> = by(&GroupBy::Stack)

@@ -35,9 +35,10 @@ pub(crate) use top::TopArgs;
 macro_rules! criteria {
     () => {
         "Criteria: user, system, running, state S, reason TEXT, label K[=V], curloc RE, userloc RE, \
-        goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID.\n\
+        goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID, goid GOID, text TEXT.\n\
         A place (curloc: the innermost frame, userloc: the innermost of the user's code, goloc: the go statement, \
-        startloc: the goroutine's function, stack: any frame) matches by its function or its file:line.\n\n"
+        startloc: the goroutine's function, stack: any frame) matches by its function or its file:line; \
+        text looks for a word in all that is shown.\n\n"
     };
 }
 
@@ -353,8 +354,8 @@ pub(crate) struct GoroutinesArgs {
     pub(crate) source: SourceArgs,
     #[command(flatten)]
     pub(crate) list: ListArgs,
-    /// Group by: stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan, or none
-    /// [default: stack, which shows alike ones once]
+    /// Group by: stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan,
+    /// wait (state or reason, and userloc), or none [default: stack, which shows alike ones once]
     #[arg(short, long, value_name = "BY", value_parser = group_by)]
     pub(crate) group: Option<Grouping>,
     /// Order of the list, and within groups

@@ -81,9 +81,10 @@ pub(crate) fn group_by(text: &str) -> Result<Grouping, String> {
             ("goloc", "") => GroupBy::Go,
             ("startloc", "") => GroupBy::Start,
             ("chan", "") => GroupBy::Chan,
+            ("wait", "") => GroupBy::Wait,
             ("label", key) if !key.is_empty() => GroupBy::Label(key.to_owned()),
             _ => {
-                return Err("expected stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan or none".to_owned());
+                return Err("expected stack, state, reason, `label K`, curloc, userloc, goloc, startloc, chan, wait or none".to_owned());
             }
         },
     ))

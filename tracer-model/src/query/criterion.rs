@@ -1,6 +1,6 @@
 //! One criterion, and how it is written.
 
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 
 use crate::ids::{ChanAddr, Goid};
 use crate::snapshot::State;
@@ -48,6 +48,16 @@ pub enum Criterion {
     WaitingLonger(u64),
     /// Was created by this goroutine.
     CreatedBy(Goid),
+    /// Is this one.
+    Goid(Goid),
+    /// Something that is shown of it has a text in it: its state, wait reason, a label, a frame of its stack
+    /// or where it was created.
+    Text {
+        /// What is looked for, in large or small letters.
+        pattern: Regex,
+        /// The goroutine that the text is the id of.
+        goid: Option<Goid>,
+    },
 }
 
 /// Why a criterion cannot be understood.
@@ -65,7 +75,7 @@ impl std::error::Error for CriterionError {}
 impl Criterion {
     /// How each criterion is written, for help and messages.
     pub const GRAMMAR: &'static str = "user, system, running, state S, reason TEXT, label K[=V], curloc RE, \
-        userloc RE, goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID";
+        userloc RE, goloc RE, startloc RE, stack RE, chan ADDR, waiting-longer TIME, created-by GOID, goid GOID, text TEXT";
 
     /// Understands a criterion by its name and argument, e.g. `state` and `waiting`. `time` turns a
     /// length of time as people write it into nanoseconds.
@@ -142,6 +152,26 @@ impl Criterion {
                 let goid = argument.and_then(|text| text.parse().ok());
                 goid.map(|goid| Criterion::CreatedBy(Goid(goid)))
                     .ok_or_else(|| wrong("a goroutine's id"))
+            }
+            "goid" => {
+                let goid = argument.and_then(|text| text.parse().ok());
+                goid.map(|goid| Criterion::Goid(Goid(goid)))
+                    .ok_or_else(|| wrong("a goroutine's id"))
+            }
+            "text" => {
+                let text = argument.filter(|text| !text.is_empty());
+                let pattern = text.map(|text| {
+                    RegexBuilder::new(&regex::escape(text))
+                        .case_insensitive(true)
+                        .build()
+                });
+                match (text, pattern) {
+                    (Some(text), Some(Ok(pattern))) => Ok(Criterion::Text {
+                        pattern,
+                        goid: text.parse().ok().map(Goid),
+                    }),
+                    _ => Err(wrong("a part of what is shown of a goroutine")),
+                }
             }
             _ => Err(CriterionError(format!(
                 "`{name}` is no criterion; there are {}",

@@ -30,6 +30,8 @@ pub enum GroupBy {
     Chan,
     /// State, wait reason, whole stack and creation site: alike but for their ids.
     Stack,
+    /// State or wait reason, and the innermost frame of the user's code.
+    Wait,
 }
 
 /// Goroutines with something in common, by their index in [`Snapshot::goroutines`].
@@ -99,6 +101,7 @@ fn key<'a>(goroutine: &'a Goroutine, by: &GroupBy) -> Key<'a> {
         GroupBy::Reason => Key::Reason(reason),
         GroupBy::Label(name) => Key::Text(label_value(goroutine, name)),
         GroupBy::Current | GroupBy::User => Key::Stack(goroutine.stack),
+        GroupBy::Wait => Key::Alike(goroutine.state, reason, goroutine.stack, None),
         GroupBy::Go => Key::Pc(goroutine.created_at),
         GroupBy::Start => Key::Pc(goroutine.start),
         GroupBy::Chan => Key::Objects(
@@ -141,6 +144,14 @@ fn label(
             None => format!("no label {name}"),
         },
         GroupBy::Current => at(snapshot.stack(goroutine).first().copied()),
+        GroupBy::Wait => {
+            let doing = goroutine.wait.as_ref().map_or_else(
+                || goroutine.state.to_string(),
+                |wait| wait.reason.to_string(),
+            );
+            let place = label(snapshot, goroutine, &GroupBy::User, symbols);
+            format!("{doing}: {place}")
+        }
         GroupBy::User => user_frame(snapshot.stack(goroutine), symbols).map_or_else(
             || "unknown".to_owned(),
             |frame| format!("{} {}:{}", frame.function, frame.file, frame.line),

@@ -22,7 +22,7 @@ pub use group::{Group, GroupBy, group};
 pub use index::Index;
 pub use sort::SortBy;
 
-use crate::ids::{Ktime, Pc};
+use crate::ids::{Goid, Ktime, Pc};
 use crate::snapshot::{Goroutine, State};
 use crate::symbol::{Frame, Symbolizer, user_frame};
 use crate::wait::{WaitObject, WaitReason};
@@ -59,6 +59,40 @@ enum Test<'a> {
     Reasons(Vec<WaitReason>, &'a [Goroutine]),
     /// Numbers of each goroutine's place, and the answer for each place.
     Places(&'a [u32], Vec<bool>),
+    Anything(Box<Anything<'a>>),
+}
+
+/// Whether a text is in anything that is shown of a goroutine.
+#[derive(Debug)]
+struct Anything<'a> {
+    pattern: &'a Regex,
+    goid: Option<Goid>,
+    goroutines: &'a [Goroutine],
+    states: Vec<State>,
+    reasons: Vec<WaitReason>,
+    /// As of [`Test::Places`].
+    stacks: (&'a [u32], Vec<bool>),
+    created: (&'a [u32], Vec<bool>),
+}
+
+impl Anything<'_> {
+    fn holds(&self, position: usize) -> bool {
+        let Some(goroutine) = self.goroutines.get(position) else {
+            return false;
+        };
+        let place = |(ids, answers): &(&[u32], Vec<bool>)| {
+            ids.get(position).is_some_and(|id| answer(answers, *id))
+        };
+        self.goid == Some(goroutine.goid)
+            || self.states.contains(&goroutine.state)
+            || waits_for(goroutine, &self.reasons)
+            || place(&self.stacks)
+            || place(&self.created)
+            || goroutine
+                .labels
+                .iter()
+                .any(|(key, value)| self.pattern.is_match(key) || self.pattern.is_match(value))
+    }
 }
 
 impl Filter {
@@ -119,7 +153,16 @@ struct Matcher<'m> {
     text: String,
 }
 
-impl Matcher<'_> {
+impl<'m> Matcher<'m> {
+    fn new(pattern: &'m Regex, symbols: &'m dyn Symbolizer) -> Self {
+        Self {
+            pattern,
+            symbols,
+            known: FxHashMap::default(),
+            text: String::new(),
+        }
+    }
+
     fn frame(&mut self, frame: &Frame) -> bool {
         if self.pattern.is_match(&frame.function) {
             return true;
@@ -159,6 +202,9 @@ impl<'a> Test<'a> {
     fn new(criterion: &'a Criterion, index: &'a Index<'_>, symbols: &dyn Symbolizer) -> Test<'a> {
         let goroutines = &index.snapshot.goroutines[..];
         let (place, pattern) = match criterion {
+            Criterion::Text { pattern, goid } => {
+                return Test::anything(pattern, *goid, index, symbols);
+            }
             Criterion::State(state) => return Test::State(*state, &index.states),
             Criterion::Reason(text) => {
                 let reasons = WaitReason::KNOWN.iter().copied();
@@ -174,12 +220,7 @@ impl<'a> Test<'a> {
                 };
             }
         };
-        let mut matcher = Matcher {
-            pattern,
-            symbols,
-            known: FxHashMap::default(),
-            text: String::new(),
-        };
+        let mut matcher = Matcher::new(pattern, symbols);
         let stacks = |holds: &mut dyn FnMut(&[Pc]) -> bool| {
             let answers = index.snapshot.stacks.iter().map(|stack| holds(stack));
             Test::Places(&index.stacks, answers.collect())
@@ -203,6 +244,36 @@ impl<'a> Test<'a> {
         }
     }
 
+    fn anything(
+        pattern: &'a Regex,
+        goid: Option<Goid>,
+        index: &'a Index<'_>,
+        symbols: &dyn Symbolizer,
+    ) -> Test<'a> {
+        let mut matcher = Matcher::new(pattern, symbols);
+        let reasons = WaitReason::KNOWN.iter().copied();
+        let stacks = index.snapshot.stacks.iter();
+        let stacks = stacks.map(|stack| stack.iter().any(|&pc| matcher.any(pc)));
+        let stacks = stacks.collect();
+        Test::Anything(Box::new(Anything {
+            pattern,
+            goid,
+            goroutines: &index.snapshot.goroutines,
+            states: State::ALL
+                .into_iter()
+                .filter(|state| pattern.is_match(state.name()))
+                .collect(),
+            reasons: reasons
+                .filter(|reason| pattern.is_match(reason.text()))
+                .collect(),
+            stacks: (&index.stacks, stacks),
+            created: (
+                &index.created.ids,
+                matcher.innermost_at(&index.created.distinct),
+            ),
+        }))
+    }
+
     /// Puts the positions of goroutines for which the test's answer is `wanted` into an empty list.
     fn choose(&self, wanted: bool, chosen: &mut Vec<usize>) {
         match self {
@@ -222,6 +293,10 @@ impl<'a> Test<'a> {
             Test::Places(ids, answers) => {
                 positions(ids, chosen, |id| answer(answers, *id) == wanted);
             }
+            Test::Anything(anything) => {
+                let all = 0..anything.goroutines.len();
+                chosen.extend(all.filter(|&position| anything.holds(position) == wanted));
+            }
         }
     }
 
@@ -240,6 +315,7 @@ impl<'a> Test<'a> {
                 .get(position)
                 .is_some_and(|goroutine| waits_for(goroutine, reasons)),
             Test::Places(ids, answers) => ids.get(position).is_some_and(|id| answer(answers, *id)),
+            Test::Anything(anything) => anything.holds(position),
         }
     }
 }
@@ -275,8 +351,12 @@ impl Criterion {
                 .and_then(|wait| wait.since)
                 .is_some_and(|since| now.since(since) > *nanos),
             Criterion::CreatedBy(parent) => goroutine.parent == Some(*parent),
+            Criterion::Goid(goid) => goroutine.goid == *goid,
             // `Test::new` makes tests of their own of these.
-            Criterion::State(_) | Criterion::Reason(_) | Criterion::Place(..) => false,
+            Criterion::State(_)
+            | Criterion::Reason(_)
+            | Criterion::Place(..)
+            | Criterion::Text { .. } => false,
         }
     }
 }
