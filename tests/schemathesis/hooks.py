@@ -24,6 +24,8 @@ criteria = strategies.one_of(
             "chan 0xc000012345",
             "waiting-longer 1m",
             "created-by 1",
+            "goid 1",
+            "text main",
         ]
     ),
     strategies.builds(
@@ -34,7 +36,7 @@ criteria = strategies.one_of(
 )
 
 groups = strategies.sampled_from(
-    ["none", "stack", "state", "reason", "label tenant", "chan", *PLACES[:4]]
+    ["none", "stack", "state", "reason", "label tenant", "chan", "wait", *PLACES[:4]]
 )
 
 schemathesis.openapi.format("gotrace-criterion", criteria)

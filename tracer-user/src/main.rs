@@ -15,6 +15,7 @@ mod metrics;
 mod open_files;
 mod otel;
 mod pager;
+mod passes;
 mod progress;
 mod record;
 mod rendered;

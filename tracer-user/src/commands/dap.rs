@@ -11,9 +11,10 @@ use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Symbolizer;
 
 use super::Verdict;
-use super::findings::{Look as Pass, is_settled, never_searched, passes};
+use super::findings::{Look as Pass, is_settled, never_searched};
 use super::source::Source;
 use super::why::explain;
+use crate::passes::passes;
 use crate::cli::{DapArgs, SourceArgs};
 use crate::dap::config::{Config, Policy};
 use crate::dap::look::{Attacher, Look, Target};

@@ -1,12 +1,9 @@
 //! `gotrace deadlocks` and `gotrace leaks` of a process or a saved snapshot.
 
 use std::io::Write as _;
-use std::time::{Duration, Instant};
 
 use tracer_golang::process::ReadOptions;
-use tracer_model::detect::{
-    CALM_PROOF, CLEAN_PROOF, Detector, Finding, Verdict as Sureness, Waiting,
-};
+use tracer_model::detect::{Detector, Finding, Verdict as Sureness, Waiting};
 use tracer_model::snapshot::Snapshot;
 
 use super::Verdict;
@@ -16,18 +13,10 @@ use crate::cli::{DeadlocksArgs, GraphFormat, LeaksArgs, ReportArgs, SourceArgs};
 use crate::document::graph::Graph;
 use crate::document::{self, SnapshotInfo, leaks};
 use crate::failure::Failure;
+use crate::passes::{PATIENCE, passes};
 use crate::progress::Busy;
 use crate::text;
 use crate::trace::story::Story;
-
-/// How many passes are made at least.
-const PASSES: usize = CLEAN_PROOF as usize;
-/// How many at most, if goroutines that run keep these from being proof: some may be caught running.
-const MAX_PASSES: usize = 3 * CALM_PROOF as usize;
-/// How long they may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two of them, at most: whoever runs for a moment has done so. Chance keeps in time with nobody.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// What one look, or the last of several, saw.
 #[derive(Default)]
@@ -64,6 +53,7 @@ impl Look {
         }
         let mut detector = Detector::new();
         let live = source.is_live();
+        let _busy = live.then(searching);
         let (look, _) = passes(live, PATIENCE, || {
             let look = Look::take(source, &mut detector)?;
             let settled = is_settled(&detector, &look);
@@ -101,29 +91,9 @@ pub(super) fn never_searched() -> Failure {
         .next("give a later time with --at")
 }
 
-/// Makes as many passes as it takes, but no longer than `patience`: one read of a live heap proves nothing,
-/// and goroutines that ran meanwhile ask for more. `pass` also tells whether nothing is left to be proven. Returns what the last
-/// one made, and how many there were.
-///
-/// # Errors
-/// The first of a pass.
-pub(super) fn passes<T>(
-    live: bool,
-    patience: Duration,
-    mut pass: impl FnMut() -> Result<(T, bool), Failure>,
-) -> Result<(T, usize), Failure> {
-    let _busy = live.then(|| Busy::with("searching memory for who is stuck"));
-    let began = Instant::now();
-    let mut last = pass()?;
-    let mut made = 1;
-    while live && (made < PASSES || !last.1 && made < MAX_PASSES && began.elapsed() < patience) {
-        if made >= PASSES {
-            std::thread::sleep(PAUSE.mul_f64(fastrand::f64()));
-        }
-        last = pass()?;
-        made += 1;
-    }
-    Ok((last.0, made))
+/// Says that memory is searched, if that takes long.
+pub(super) fn searching() -> Busy {
+    Busy::with("searching memory for who is stuck")
 }
 
 /// `gotrace deadlocks`.

@@ -9,13 +9,14 @@ use tracer_model::ids::Goid;
 use tracer_model::snapshot::Snapshot;
 
 use super::Verdict;
-use super::findings::{PATIENCE, never_searched, passes, print_graph};
+use super::findings::{never_searched, print_graph, searching};
 use super::oneshot::print_json;
 use super::source::Source;
 use crate::cli::{GraphFormat, WhyArgs};
 use crate::document::graph::Graph;
 use crate::document::why::Document;
 use crate::failure::Failure;
+use crate::passes::{PATIENCE, passes};
 use crate::text;
 
 /// One goroutine, explained.
@@ -53,7 +54,9 @@ pub(super) fn explain(
         ..ReadOptions::default()
     };
     let mut detector = Detector::new();
-    let ((snapshot, why), made) = passes(source.is_live(), patience, || {
+    let live = source.is_live();
+    let _busy = live.then(searching);
+    let ((snapshot, why), made) = passes(live, patience, || {
         if let Some(story) = source.story() {
             let snapshot = story.marked().cloned().ok_or_else(never_searched)?;
             return Ok(((snapshot, story.why(goid)), true));

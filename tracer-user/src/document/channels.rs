@@ -23,6 +23,9 @@ pub(crate) struct Document<'a> {
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
+    /// Of a part of a list: how many entries the whole one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matching: Option<usize>,
     channels: Entries<'a>,
     errors: &'a [String],
 }
@@ -127,6 +130,7 @@ impl<'a> Document<'a> {
             schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
+            matching: None,
             channels: Entries {
                 list,
                 stacks: Stacks::of(snapshot),
@@ -135,6 +139,12 @@ impl<'a> Document<'a> {
             },
             errors: &snapshot.errors,
         }
+    }
+
+    /// Says how many entries the whole list has.
+    pub(crate) const fn of_matching(mut self, matching: usize) -> Self {
+        self.matching = Some(matching);
+        self
     }
 }
 

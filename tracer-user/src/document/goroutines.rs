@@ -40,6 +40,9 @@ pub(crate) struct Document<'a, I: Iterator<Item = &'a Goroutine> + Clone> {
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
+    /// Of a part of a list: how many entries the whole one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matching: Option<usize>,
     goroutines: Entries<'a, I>,
     errors: &'a [String],
 }
@@ -126,9 +129,16 @@ impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Document<'a, I> {
             schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
+            matching: None,
             goroutines: Entries::new(list, snapshot, symbols, clock, style, LEVEL),
             errors: &snapshot.errors,
         }
+    }
+
+    /// Says how many entries the whole list has.
+    pub(crate) fn of_matching(mut self, matching: usize) -> Self {
+        self.matching = Some(matching);
+        self
     }
 
     /// Marks these goroutines, ascending, as not known for sure.

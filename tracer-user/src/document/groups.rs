@@ -23,6 +23,9 @@ pub(crate) struct Document<'a> {
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
+    /// Of a part of a list: how many groups there are in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matching: Option<usize>,
     groups: Groups<'a>,
     errors: &'a [String],
 }
@@ -35,6 +38,8 @@ struct Groups<'a> {
     symbols: &'a dyn Symbolizer,
     clock: WallClock,
     style: Style,
+    /// Ids of each group that are written, at most.
+    members: usize,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -64,6 +69,7 @@ impl<'a> Document<'a> {
             schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
+            matching: None,
             groups: Groups {
                 list,
                 snapshot,
@@ -71,9 +77,22 @@ impl<'a> Document<'a> {
                 symbols,
                 clock,
                 style,
+                members: usize::MAX,
             },
             errors: &snapshot.errors,
         }
+    }
+
+    /// Says how many groups there are in all.
+    pub(crate) const fn of_matching(mut self, matching: usize) -> Self {
+        self.matching = Some(matching);
+        self
+    }
+
+    /// Writes at most so many ids of each group.
+    pub(crate) const fn with_members(mut self, members: usize) -> Self {
+        self.groups.members = members;
+        self
     }
 
     /// Marks these goroutines, ascending, as not known for sure.
@@ -115,7 +134,11 @@ impl Serialize for Groups<'_> {
                 label: (!group.label.is_empty()).then_some(&*group.label),
                 count: group.members.len(),
                 longest_wait_seconds: waits.max().map(seconds),
-                goids: members.clone().map(|goroutine| goroutine.goid.0).collect(),
+                goids: members
+                    .clone()
+                    .take(self.members)
+                    .map(|goroutine| goroutine.goid.0)
+                    .collect(),
                 examples: Entries::new(
                     members.take(1),
                     self.snapshot,

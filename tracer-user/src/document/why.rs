@@ -1,5 +1,6 @@
 //! `gotrace.why/1`: one goroutine's wait, explained.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_model::detect::{Alive, Awaited, Reference, Stands, Verdict, Waiting, Why};
 use tracer_model::ids::Goid;
@@ -9,9 +10,14 @@ use tracer_model::wait::{WaitKind, WaitReason};
 
 use super::{Site, SnapshotInfo, Target, WaitingOn, WallClock, seconds};
 
+/// The document's schema.
+const SCHEMA: &str = "gotrace.why/1";
+
 /// The document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Why")]
 pub(crate) struct Document<'a> {
+    #[schemars(extend("const" = SCHEMA))]
     schema: &'static str,
     target: &'a Target,
     snapshot: SnapshotInfo,
@@ -32,7 +38,8 @@ pub(crate) struct Document<'a> {
 }
 
 /// What was looked at.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhyPasses")]
 pub(crate) struct Passes {
     /// How many were made.
     pub(crate) made: usize,
@@ -49,7 +56,8 @@ pub(crate) struct Passes {
 }
 
 /// A goroutine and its wait.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhyGoroutine")]
 pub(crate) struct Entry {
     pub(crate) goid: Goid,
     pub(crate) state: State,
@@ -64,7 +72,8 @@ pub(crate) struct Entry {
 }
 
 /// One thing that can end a wait.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhyWait")]
 pub(crate) struct On {
     #[serde(flatten)]
     pub(crate) object: WaitingOn,
@@ -77,7 +86,8 @@ pub(crate) struct On {
     pub(crate) held_by: Vec<Holder>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhyChannel")]
 pub(crate) struct Channel {
     #[serde(rename = "type")]
     pub(crate) elem_type: String,
@@ -87,7 +97,8 @@ pub(crate) struct Channel {
 }
 
 /// A goroutine that could end the wait, and how it refers to the object.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WhyHolder")]
 pub(crate) struct Holder {
     pub(crate) goid: Goid,
     /// The frame of its stack that holds the slot.
@@ -110,7 +121,7 @@ impl<'a> Document<'a> {
         let stands = why.waits.first().map_or(Stands::Unknown, |it| it.stands);
         let mark = snapshot.reachability.as_ref();
         Self {
-            schema: "gotrace.why/1",
+            schema: SCHEMA,
             target,
             snapshot: SnapshotInfo::new(snapshot, clock),
             goid: why.goid,

@@ -59,7 +59,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
 }
 
 pub(super) async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let (view, _seat) = shared.view(&shared.glances).await?;
+    let (view, _seat) = shared.view(&shared.glances, false).await?;
     let health = Health {
         status: "tracing",
         pid: shared.traced.attached.target.pid,
@@ -71,8 +71,11 @@ pub(super) async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Respons
 }
 
 /// A view for a list, with the right to hold one.
-async fn view_for_list(shared: &Shared) -> Result<(View, OwnedSemaphorePermit), Problem> {
-    let (mut view, seat) = shared.view(&shared.lists).await?;
+async fn view_for_list(
+    shared: &Shared,
+    channels: bool,
+) -> Result<(View, OwnedSemaphorePermit), Problem> {
+    let (mut view, seat) = shared.view(&shared.lists, channels).await?;
     let pid = shared.traced.attached.target.pid;
     open_files::name(pid, &mut view.snapshot.descriptors);
     Ok((view, seat))
@@ -84,7 +87,7 @@ pub(super) async fn goroutines(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref()).map_err(Problem::query)?;
     let sort = query.sort().map_err(Problem::query)?.unwrap_or(Sort::Goid);
-    let (view, seat) = view_for_list(&shared).await?;
+    let (view, seat) = view_for_list(&shared, false).await?;
     Ok(stream(JSON_TYPE, move |chunks| {
         let _seat = seat;
         let traced = &shared.traced;
@@ -102,6 +105,8 @@ pub(super) async fn goroutines(
                 clock,
                 Style::Compact,
             )
+            .of_matching(groups.len())
+            .with_members(query.members())
             .with_unknown(&view.unsure);
             return write_json(chunks, &document);
         }
@@ -117,6 +122,7 @@ pub(super) async fn goroutines(
             clock,
             Style::Compact,
         )
+        .of_matching(chosen.len())
         .with_unknown(&view.unsure);
         write_json(chunks, &document)
     }))
@@ -132,7 +138,7 @@ pub(super) async fn channels(
     if query.group.is_some() {
         return Err(Problem::query("group: channels have no groups".to_owned()));
     }
-    let (mut view, seat) = view_for_list(&shared).await?;
+    let (mut view, seat) = view_for_list(&shared, true).await?;
     Ok(stream(JSON_TYPE, move |chunks| {
         let _seat = seat;
         let traced = &shared.traced;
@@ -145,7 +151,8 @@ pub(super) async fn channels(
             query.window(&snapshot.channels),
             &traced.symbols,
             traced.clock,
-        );
+        )
+        .of_matching(snapshot.channels.len());
         write_json(chunks, &document)
     }))
 }
@@ -155,7 +162,7 @@ pub(super) async fn findings(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     query::none(query.as_deref()).map_err(Problem::query)?;
-    let (view, _seat) = shared.view(&shared.glances).await?;
+    let (view, _seat) = shared.view(&shared.glances, false).await?;
     let document = document::findings::Document {
         schema: document::findings::SCHEMA,
         target: &shared.traced.attached.target,

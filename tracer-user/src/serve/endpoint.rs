@@ -12,8 +12,10 @@ use super::api::{self, Health, JSON_TYPE, METRICS_TYPE};
 use super::snapshot::{self, SNAPSHOT_TYPE};
 use super::stream::{self, KINDS};
 use super::trigger::{self, Kept};
-use super::{Shared, openapi};
-use crate::document::{channels, events, findings, flow, goroutines, groups, run};
+use super::{Shared, history, openapi, why};
+use crate::document::{
+    channels, events, findings, flow, goroutines, groups, run, why as explained,
+};
 use crate::listing::{ChannelSort, Sort};
 
 /// A path, what answers there, and what that is.
@@ -33,6 +35,8 @@ pub(super) struct Endpoint {
 /// What may stand behind the question mark.
 pub(super) struct Parameter {
     pub(super) name: &'static str,
+    /// Whether it must stand there.
+    pub(super) required: bool,
     /// Whether it may stand there more than once.
     pub(super) many: bool,
     pub(super) description: &'static str,
@@ -85,13 +89,22 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             WITHOUT,
             Parameter {
                 name: "group",
+                required: false,
                 many: false,
                 description: "Gives groups in place of a list, the largest first: stack, state, reason, \
-                              `label K`, curloc, userloc, goloc, startloc, chan, or none",
+                              `label K`, curloc, userloc, goloc, startloc, chan, wait, or none",
                 schema: || json_schema!({ "type": "string", "format": "gotrace-group" }),
             },
             Parameter {
+                name: "members",
+                required: false,
+                many: false,
+                description: "With `group`: at most so many ids of each group [default: all]",
+                schema: number,
+            },
+            Parameter {
                 name: "sort",
+                required: false,
                 many: false,
                 description: "Order of the list, and within groups [default: goid]",
                 schema: names::<Sort>,
@@ -118,6 +131,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             WITHOUT,
             Parameter {
                 name: "sort",
+                required: false,
                 many: false,
                 description: "Order of the list [default: address]",
                 schema: names::<ChannelSort>,
@@ -137,6 +151,32 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         body: None,
         answer: document::<findings::Document<'_>>("gotrace.findings/1"),
+        problems: &[],
+    },
+    Endpoint {
+        method: "get",
+        path: "/api/v1/why",
+        handler: || get(why::answer),
+        summary: "What one goroutine waits on, who could end that, and why they do not; reads memory anew",
+        parameters: &[Parameter {
+            name: "goid",
+            required: true,
+            many: false,
+            description: "The goroutine's id",
+            schema: || json_schema!({ "type": "integer", "minimum": 0, "maximum": u64::MAX }),
+        }],
+        body: None,
+        answer: document::<explained::Document<'_>>("gotrace.why/1"),
+        problems: &[404],
+    },
+    Endpoint {
+        method: "get",
+        path: "/api/v1/history",
+        handler: || get(history::answer),
+        summary: "The numbers of the last minute",
+        parameters: &[],
+        body: None,
+        answer: document::<history::Document<'_>>("gotrace.history/1"),
         problems: &[],
     },
     Endpoint {
@@ -172,12 +212,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         parameters: &[
             Parameter {
                 name: "kind",
+                required: false,
                 many: true,
                 description: "Only messages of this kind [default: all but `event`]",
                 schema: || json_schema!({ "type": "string", "enum": KINDS }),
             },
             Parameter {
                 name: "limit",
+                required: false,
                 many: false,
                 description: "Ends after so many messages [default: when the trace ends]",
                 schema: number,
@@ -226,6 +268,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 
 const WITH: Parameter = Parameter {
     name: "with",
+    required: false,
     many: true,
     description: "Only goroutines that meet this, as of `gotrace goroutines --with`; of channels, those that \
                   concern one",
@@ -234,6 +277,7 @@ const WITH: Parameter = Parameter {
 
 const WITHOUT: Parameter = Parameter {
     name: "without",
+    required: false,
     many: true,
     description: "Leaves out goroutines that meet this",
     schema: criterion,
@@ -241,6 +285,7 @@ const WITHOUT: Parameter = Parameter {
 
 const LIMIT: Parameter = Parameter {
     name: "limit",
+    required: false,
     many: false,
     description: "At most so many entries",
     schema: number,
@@ -248,6 +293,7 @@ const LIMIT: Parameter = Parameter {
 
 const OFFSET: Parameter = Parameter {
     name: "offset",
+    required: false,
     many: false,
     description: "Leaves out so many entries at the beginning; each request is answered by what is true then",
     schema: number,

@@ -7,6 +7,7 @@ mod body;
 mod connection;
 mod door;
 mod endpoint;
+mod history;
 mod metrics;
 mod openapi;
 mod problem;
@@ -15,6 +16,7 @@ mod snapshot;
 mod stream;
 mod token;
 mod trigger;
+mod why;
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -36,6 +38,7 @@ use crate::trace::story::View;
 pub(crate) use door::Door;
 pub(crate) use token::Token;
 
+use history::History;
 use problem::Problem;
 
 /// How long the pipeline may take to answer: it can be busy with a snapshot of a large target.
@@ -71,6 +74,7 @@ struct Shared {
     glances: Arc<Semaphore>,
     snapshots: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
+    history: Arc<History>,
 }
 
 /// The running server; it ends when this is dropped.
@@ -116,6 +120,8 @@ pub(crate) fn start(
         let _inside = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
+    let history = Arc::new(History::default());
+    runtime.spawn(history::keep(Arc::clone(&history), traced.feed.outputs()));
     let shared = Arc::new(Shared {
         traced,
         otel,
@@ -125,6 +131,7 @@ pub(crate) fn start(
         glances: Arc::new(Semaphore::new(MOST_VIEWS)),
         snapshots: Arc::new(Semaphore::new(1)),
         listeners: Arc::new(Semaphore::new(stream::MOST_LISTENERS)),
+        history,
     });
     let check = middleware::from_fn_with_state(Arc::new(access), access::check);
     let router = endpoint::router(shared).layer(check);
@@ -143,14 +150,19 @@ pub(crate) fn start(
 }
 
 impl Shared {
-    /// A view, with the right to hold one.
-    async fn view(&self, seats: &Arc<Semaphore>) -> Result<(View, OwnedSemaphorePermit), Problem> {
+    /// A view, with channels if they are wanted, and the right to hold one.
+    async fn view(
+        &self,
+        seats: &Arc<Semaphore>,
+        channels: bool,
+    ) -> Result<(View, OwnedSemaphorePermit), Problem> {
         let seat = Arc::clone(seats).acquire_owned();
         let seat = match tokio::time::timeout(PATIENCE, seat).await {
             Ok(Ok(seat)) => seat,
             _ => return Err(Problem::busy("others ask for the same")),
         };
-        Ok((self.ask(Input::View).await?, seat))
+        let view = self.ask(|reply| Input::View { channels, reply }).await?;
+        Ok((view, seat))
     }
 
     /// Asks the pipeline.

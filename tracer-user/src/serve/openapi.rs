@@ -21,7 +21,7 @@ pub(super) const PROBLEMS: &[(u16, &str)] = &[
     (400, "A parameter is not known or not valid"),
     (401, "There is no token, or a wrong one"),
     (403, "Neither a token nor this machine"),
-    (404, "There is no such path"),
+    (404, "There is no such path, or nothing by that name"),
     (405, "The path is not there for this method"),
     (408, "The request's body did not come in time"),
     (409, "The last seconds are not kept"),
@@ -114,6 +114,7 @@ fn operation(endpoint: &Endpoint, has_token: bool, generator: &mut SchemaGenerat
             json!({
                 "name": parameter.name,
                 "in": "query",
+                "required": parameter.required,
                 "description": parameter.description,
                 "schema": schema,
             })
@@ -154,8 +155,7 @@ fn operation(endpoint: &Endpoint, has_token: bool, generator: &mut SchemaGenerat
 fn is_possible(status: u16, endpoint: &Endpoint, has_token: bool) -> bool {
     match status {
         401 => has_token && endpoint.path != OPEN,
-        403 | 408 | 409 | 415 => endpoint.problems.contains(&status),
-        404 => false,
+        403 | 404 | 408 | 409 | 415 => endpoint.problems.contains(&status),
         _ => true,
     }
 }

@@ -6,13 +6,15 @@ use tracer_model::query::Filter;
 use crate::listing::{self, Grouping};
 
 /// A request's query: `with` and `without` as often as one likes, `sort`, `limit`, `group`, each as
-/// on the command line, and `offset`: how many of the list are left out at its beginning.
+/// on the command line, `offset`: how many of the list are left out at its beginning, and `members`: how
+/// many ids of each group are listed.
 #[derive(Debug, Default)]
 pub(super) struct Query {
     pub(super) filter: Filter,
     pub(super) group: Option<Grouping>,
     limit: Option<usize>,
     offset: usize,
+    members: Option<usize>,
     sort: Option<String>,
 }
 
@@ -63,6 +65,7 @@ impl Query {
                 group,
                 limit,
                 offset: _,
+                members,
                 sort,
             } = &mut query;
             let parsed = match &*name {
@@ -70,10 +73,11 @@ impl Query {
                 "without" => listing::criterion(&value).map(|it| filter.without.push(it)),
                 "limit" => once(limit, number(&value)),
                 "offset" => once(&mut offset, number(&value)),
+                "members" => once(members, number(&value)),
                 "group" => once(group, listing::group_by(&value)),
                 "sort" => once(sort, Ok(value.into_owned())),
                 _ => Err(
-                    "no such parameter: there are with, without, sort, limit, offset and group"
+                    "no such parameter: there are with, without, sort, limit, offset, group and members"
                         .to_owned(),
                 ),
             };
@@ -87,6 +91,11 @@ impl Query {
     pub(super) fn window<'a, T>(&self, list: &'a [T]) -> &'a [T] {
         let rest = list.get(self.offset..).unwrap_or_default();
         rest.get(..self.limit.unwrap_or(usize::MAX)).unwrap_or(rest)
+    }
+
+    /// How many ids of each group are listed at most.
+    pub(super) fn members(&self) -> usize {
+        self.members.unwrap_or(usize::MAX)
     }
 
     /// The order asked for, if any.
@@ -132,6 +141,10 @@ mod tests {
             ("limit=+4", false),
             ("limit=4&limit=5", false),
             ("sort=goid&sort=goid", false),
+            ("group=wait&members=3", true),
+            ("group=none&members=3", true),
+            ("members=3&members=4", false),
+            ("group=wait&members=-3", false),
         ] {
             assert_eq!(Query::parse(Some(text)).is_ok(), ok, "{text}");
         }

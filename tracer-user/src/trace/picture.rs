@@ -1,9 +1,10 @@
 //! What the world looks like at one moment: as the model's snapshot, from which documents are made, and
 //! as the numbers that `gotrace run` shows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use tracer_model::ids::{Ktime, Pc};
 use tracer_model::snapshot::{self, Descriptor, Snapshot, StackId, State, Waiter};
 use tracer_model::symbol::Symbolizer;
@@ -196,6 +197,8 @@ pub(super) fn channels(world: &World, symbols: &dyn Symbolizer) -> Vec<run::Chan
 /// Which channels a snapshot of the world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
+    /// None: to find out who waits on which takes most of the time.
+    None,
     /// Those that somebody waits on.
     Waited,
     /// Those of which it is known how full they are.
@@ -216,13 +219,15 @@ pub(super) fn snapshot(
         .map(|goroutine| goroutine_entry(goroutine, &mut stacks))
         .collect();
     goroutines.sort_unstable_by_key(|goroutine| goroutine.goid);
-    let queues = world.queues();
     let mut channels: Vec<snapshot::Channel> = match shown {
-        Shown::Waited => queues
+        Shown::None => Vec::new(),
+        Shown::Waited => world
+            .queues()
             .iter()
             .filter_map(|(addr, queue)| Some(channel_as_read(world.channel_at(addr)?, queue)))
             .collect(),
         Shown::Certain => {
+            let queues = world.queues();
             let nobody = Queue::default();
             world
                 .channels()
@@ -254,17 +259,18 @@ pub(super) fn snapshot(
     }
 }
 
-/// Distinct stacks as a snapshot numbers them.
+/// Distinct stacks as a snapshot numbers them. The world keeps one copy of each, so that their addresses
+/// tell them apart.
 #[derive(Default)]
 struct Stacks {
     list: Vec<Box<[Pc]>>,
-    known: HashMap<Arc<[Pc]>, StackId>,
+    known: FxHashMap<*const Pc, StackId>,
 }
 
 impl Stacks {
     fn id(&mut self, stack: &Arc<[Pc]>) -> StackId {
         let list = &mut self.list;
-        *self.known.entry(Arc::clone(stack)).or_insert_with(|| {
+        *self.known.entry(stack.as_ptr()).or_insert_with(|| {
             list.push(stack.as_ref().into());
             StackId(u32::try_from(list.len() - 1).unwrap_or(u32::MAX))
         })

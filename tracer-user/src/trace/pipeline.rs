@@ -48,7 +48,11 @@ pub(crate) enum Input {
     /// What a read of memory saw.
     Observation(Observation),
     /// Somebody wants to see everything as it is now.
-    View(oneshot::Sender<View>),
+    View {
+        /// Whether channels are wanted.
+        channels: bool,
+        reply: oneshot::Sender<View>,
+    },
     /// Somebody wants to see everything as it is now, in numbers.
     Measure(oneshot::Sender<Measured>),
     /// Somebody wants to know what was counted of a goroutine.
@@ -405,8 +409,8 @@ impl Pipeline {
         loop {
             match self.inputs.try_recv() {
                 Ok(Input::Observation(observation)) => self.observation(observation),
-                Ok(Input::View(reply)) => {
-                    let view = self.story.view(self.count());
+                Ok(Input::View { channels, reply }) => {
+                    let view = self.story.view(self.count(), channels);
                     // Whoever asked may have given up.
                     let _ = reply.send(view);
                 }

@@ -554,11 +554,14 @@ impl Story {
         self.last_memory.is_some()
     }
 
-    /// Everything as it is now.
-    pub(crate) fn view(&self, tick: Tick) -> View {
+    /// Everything as it is now; channels only if they are wanted.
+    pub(crate) fn view(&self, tick: Tick, channels: bool) -> View {
         let counted = self.count(tick);
         View {
-            snapshot: self.picture(),
+            snapshot: self.picture(match channels {
+                true => Shown::Waited,
+                false => Shown::None,
+            }),
             totals: counted.totals,
             loss: counted.loss,
             findings: self.current_findings(),
@@ -602,10 +605,10 @@ impl Story {
         Flow::new(&self.world, &*self.telling.symbols)
     }
 
-    fn picture(&self) -> Snapshot {
+    fn picture(&self, shown: Shown) -> Snapshot {
         picture::snapshot(
             &self.world,
-            Shown::Waited,
+            shown,
             self.last_memory,
             &self.last_descriptors,
             &self.last_errors,
@@ -707,7 +710,7 @@ impl Story {
     pub(crate) fn snapshot(&self) -> Snapshot {
         match &self.untouched {
             Some(snapshot) => (**snapshot).clone(),
-            None => self.picture(),
+            None => self.picture(Shown::Waited),
         }
     }
 
