@@ -34,6 +34,7 @@ mod test;
 mod tmux;
 mod vm;
 mod vscode;
+mod web;
 mod workspace;
 
 /// Developer tasks of gotrace.
@@ -47,12 +48,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, schemathesis, readers of exports,
-    /// VS Code's test client, tmux, programs to trace.
+    /// VS Code's test client, tmux, Chromium and what builds and tests the page, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
     /// Build the BPF objects that gotrace embeds.
     Ebpf(ebpf::Options),
+    /// Build the web page that gotrace embeds.
+    Web(web::Options),
     /// Build `gotrace` for arm64, static; compare what it says of a recording with what this machine's says.
     Arm64(arm64::Options),
     /// Add the layouts of Go versions to the table that gotrace carries, or compare them with it.
@@ -104,6 +107,7 @@ fn run(task: Task) -> Result<()> {
             schemathesis::install()?;
             vscode::install()?;
             tmux::install()?;
+            web::install()?;
             println!("setup: all there");
             Ok(())
         }
@@ -115,6 +119,7 @@ fn run(task: Task) -> Result<()> {
             Ok(())
         }
         Task::Ebpf(options) => ebpf::run(&options),
+        Task::Web(options) => web::run(&options),
         Task::Arm64(options) => arm64::run(&options),
         Task::Layouts(options) => layouts::run(&options),
         Task::Sites(options) => sites::print(&options),

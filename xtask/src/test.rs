@@ -11,7 +11,7 @@ use xshell::{Cmd, Shell};
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
     corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis, tmux,
-    vscode, workspace,
+    vscode, web, workspace,
 };
 
 /// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real, tmux) =
+    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real, tmux, browser) =
         stages.run("set-up", || {
             let toolchain = Toolchain::install(DEFAULT_VERSION)?;
             let programs = fixtures::build(&toolchain)?;
@@ -57,6 +57,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
                 vscode::install()?,
                 real::install()?,
                 tmux::install()?,
+                web::install()?,
             ))
         })?;
     if options.only.is_none() {
@@ -92,6 +93,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             })
         })?;
         stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
+        stages.run("page", || web::run(&web::Options { check: true }))?;
     }
     let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
     let cache = workspace::cache()?;
@@ -116,6 +118,8 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .env("GOTRACE_DAP_CLIENT", &vscode)
             .env("GOTRACE_REAL", &real)
             .env("GOTRACE_TMUX", &tmux)
+            .env("GOTRACE_PAGE_TOOLS", &browser.home)
+            .env("GOTRACE_CHROMIUM", &browser.chromium)
     };
     if let Some(file) = &options.only {
         let tests = integration(std::slice::from_ref(file), 1, &[]);

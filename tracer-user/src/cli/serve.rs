@@ -10,7 +10,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[group(skip)]
 pub(crate) struct ServeArgs {
-    /// Where to serve /metrics, /healthz and /api/v1, or `off`; an address that others can reach needs
+    /// Where to serve the page, /metrics, /healthz and /api/v1, or `off`; an address that others can reach needs
     /// --token-file, --tls-cert and --tls-key
     /// [default: 127.0.0.1:9477, or a free port if that one is taken]
     #[arg(long, value_name = "ADDR")]

@@ -10,6 +10,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::page;
 use super::problem::Problem;
 use super::token::Token;
 
@@ -19,6 +20,11 @@ pub(super) const MOST_URI: usize = 4 << 10;
 pub(super) const MOST_BODY: usize = 4 << 10;
 /// What is answered without a token: whether a server is there is no secret.
 pub(super) const OPEN: &str = "/healthz";
+
+/// Whether a path needs no token. The files of the page are the same everywhere and hold no data.
+fn is_open(path: &str) -> bool {
+    path == OPEN || page::has(path)
+}
 
 /// What a caller must show.
 pub(super) struct Access {
@@ -76,7 +82,7 @@ impl Access {
             }
         }
         if let Some(token) = &self.token
-            && request.uri().path() != OPEN
+            && !is_open(request.uri().path())
         {
             let bearer = text(header::AUTHORIZATION).and_then(|value| {
                 let (scheme, token) = value.split_once(' ')?;
@@ -119,10 +125,8 @@ pub(super) async fn check(
     };
     // Nobody keeps a copy of what may be secret, and no browser takes it for what it is not.
     let headers = answer.headers_mut();
-    headers.insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-store"),
-    );
+    let caching = headers.entry(header::CACHE_CONTROL);
+    caching.or_insert(header::HeaderValue::from_static("no-store"));
     headers.insert(
         header::X_CONTENT_TYPE_OPTIONS,
         header::HeaderValue::from_static("nosniff"),

@@ -187,6 +187,11 @@ pub(super) async fn flow(
 }
 
 pub(super) async fn not_found() -> Problem {
+    not_there()
+}
+
+/// There is no such path.
+pub(super) fn not_there() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "no such path").next("see /api/v1/openapi.json")
 }
 

@@ -12,7 +12,7 @@ use super::api::{self, Health, JSON_TYPE, METRICS_TYPE};
 use super::snapshot::{self, SNAPSHOT_TYPE};
 use super::stream::{self, KINDS};
 use super::trigger::{self, Kept};
-use super::{Shared, history, openapi, why};
+use super::{Shared, history, openapi, page, why};
 use crate::document::{
     channels, events, findings, flow, goroutines, groups, run, why as explained,
 };
@@ -362,6 +362,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         router.route(endpoint.path, (endpoint.handler)())
     });
     router
+        .merge(page::router())
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::not_allowed)
         .with_state(shared)

@@ -1,4 +1,4 @@
-//! The HTTP server: `/metrics`, `/healthz` and the JSON API. It answers from the pipeline's view of
+//! The HTTP server: the page, `/metrics`, `/healthz` and the JSON API. It answers from the pipeline's view of
 //! the moment, on a thread of its own, so that a caller delays neither the trace nor its display.
 
 mod access;
@@ -10,6 +10,7 @@ mod endpoint;
 mod history;
 mod metrics;
 mod openapi;
+mod page;
 mod problem;
 mod query;
 mod snapshot;

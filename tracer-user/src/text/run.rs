@@ -87,7 +87,7 @@ pub(crate) fn attached(attached: &Attached) -> String {
         let scheme = if attached.tls { "https" } else { "http" };
         let _ = writeln!(
             text,
-            "serving {scheme}://{address}/metrics, /healthz and /api/v1 (described by /api/v1/openapi.json)"
+            "serving a page at {scheme}://{address}/, and /metrics, /healthz and /api/v1 (described by /api/v1/openapi.json)"
         );
     }
     text
