@@ -1,8 +1,8 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
 mod agent;
-mod dap;
 mod config;
+mod dap;
 mod doctor;
 mod export;
 mod record;
@@ -22,8 +22,8 @@ use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by}
 use crate::record::replay::{When, when};
 
 pub(crate) use agent::AgentArgs;
-pub(crate) use dap::DapArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand};
+pub(crate) use dap::DapArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};

@@ -3,8 +3,8 @@
 mod agent;
 mod cli;
 mod commands;
-mod dap;
 mod config;
+mod dap;
 mod doctor;
 mod document;
 mod failure;

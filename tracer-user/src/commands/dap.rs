@@ -14,13 +14,13 @@ use super::Verdict;
 use super::findings::{Look as Pass, is_settled, never_searched};
 use super::source::Source;
 use super::why::explain;
-use crate::passes::passes;
 use crate::cli::{DapArgs, SourceArgs};
 use crate::dap::config::{Config, Policy};
 use crate::dap::look::{Attacher, Look, Target};
 use crate::dap::{peer, serve};
 use crate::document::WallClock;
 use crate::failure::Failure;
+use crate::passes::passes;
 use crate::text;
 use crate::trace::story::Story;
 

@@ -1,7 +1,7 @@
 //! What each command does.
 
-mod dap;
 mod config;
+mod dap;
 mod diff;
 mod doctor;
 mod exec;

@@ -369,7 +369,11 @@ fn looks_of_trace(
             for quick in asked {
                 let event = match quick {
                     Quick::Look => {
-                        let Some(view) = answer(&inputs, Input::View) else {
+                        let question = |reply| Input::View {
+                            channels: true,
+                            reply,
+                        };
+                        let Some(view) = answer(&inputs, question) else {
                             return;
                         };
                         let look = Look::new(

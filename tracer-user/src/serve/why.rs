@@ -17,7 +17,7 @@ use super::{PATIENCE, Shared, Traced};
 use crate::document::why::Document;
 use crate::failure::Failure;
 use crate::open_files;
-use crate::passes::{PATIENCE, passes};
+use crate::passes::{self, passes};
 
 /// `GET /api/v1/why`. The target's memory is read anew, several times; one at a time, with snapshots.
 pub(super) async fn answer(
@@ -89,7 +89,7 @@ fn look(traced: &Traced, goid: Goid) -> Result<(Snapshot, Option<Why>, usize), F
         let settled = detector.is_settled() || !why.as_ref().is_some_and(Why::is_unsettled);
         Ok(((snapshot, why), settled))
     };
-    let ((snapshot, why), made) = passes(true, PATIENCE, pass)?;
+    let ((snapshot, why), made) = passes(true, passes::PATIENCE, pass)?;
     Ok((snapshot, why, made))
 }
 
