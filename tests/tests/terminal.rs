@@ -1,11 +1,12 @@
 //! What needs a terminal: `gotrace top` driven by keys, pagers; and what is the case without one.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use integration_tests::target::{fixture, send};
 use integration_tests::text::assert_no_probe;
 use integration_tests::tmux::Terminal;
-use integration_tests::{Gotrace, Target, gotrace, require_root};
+use integration_tests::{Gotrace, Target, eventually, gotrace, require_root};
 use rustix::process::Signal;
 
 /// Runs a command in a terminal and says then how it ended, and how the terminal is.
@@ -111,6 +112,22 @@ fn a_signal_ends_the_console_and_leaves_nothing_behind() {
     assert!(terminal.is_taken());
     send(terminal.child("gotrace"), Signal::TERM);
     is_restored(&terminal);
+    assert_no_probe(pid);
+    target.end_unharmed();
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_the_console() {
+    require_root();
+    let target = Target::start("many", &["-n", "3"]);
+    let pid = target.pid();
+    let terminal = run_in_terminal(&format!("gotrace top --pid {pid} --level park"));
+    terminal.shows(&["level park", "waiting"]);
+    let console = PathBuf::from(format!("/proc/{}", terminal.child("gotrace")));
+    drop(terminal);
+    eventually("it ends with the terminal", || {
+        (!console.exists()).then_some(())
+    });
     assert_no_probe(pid);
     target.end_unharmed();
 }

@@ -303,7 +303,7 @@ impl Console {
 /// The thread that reads keys; it ends with this.
 struct Keys {
     end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Keys {
@@ -331,19 +331,17 @@ impl Keys {
                     }
                 }
             })?;
-        Ok(Keys {
-            end,
-            thread: Some(thread),
-        })
+        Ok(Keys { end, thread })
     }
 }
 
 impl Drop for Keys {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It only reads; should it have panicked, that was said.
-            let _ = thread.join();
+        let patience = Instant::now() + 4 * TICK;
+        // Of a terminal that is gone crossterm reads for ever: then the thread ends with the process.
+        while !self.thread.is_finished() && Instant::now() < patience {
+            thread::sleep(TICK / 8);
         }
     }
 }
