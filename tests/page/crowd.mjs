@@ -1,7 +1,7 @@
 // Drives the page of a crowd: what is drawn is what is seen, however many there are.
 
 import assert from "node:assert/strict";
-import { eventually, open, url } from "./browser.mjs";
+import { done, eventually, open, url } from "./browser.mjs";
 
 const { browser, page, complaints } = await open();
 const many = Number(process.env.GOTRACE_CROWD);
@@ -46,4 +46,4 @@ assert.deepEqual(complaints, []);
 await browser.close();
 // For docs/page.md: how fast it is, is not for a test to judge.
 console.error(`interactive, ms: overview ${first}, groups ${groups}, one by one ${single}`);
-console.log("DONE");
+done();

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import path from "node:path";
-import { eventually, open, say, url } from "./browser.mjs";
+import { done, eventually, open, say, url } from "./browser.mjs";
 
 const { GOTRACE_PAGE_TOKEN: token, GOTRACE_PICTURES: pictures } = process.env;
 const { browser, page, complaints } = await open();
@@ -198,4 +198,4 @@ await page.locator(".notice.ended").waitFor();
 assert.match(await text(".notice.ended"), /interrupted/);
 await page.locator(".tiles").waitFor();
 await browser.close();
-console.log("DONE");
+done();
