@@ -109,7 +109,7 @@ await page.locator("h1", { hasText: `Goroutine ${sender}` }).waitFor();
 // Pause: time goes on, what is shown does not.
 await page.keyboard.press("1");
 await page.locator(".scrub output").waitFor();
-await eventually("there is a timeline", async () => Number(await page.locator(".scrub input").getAttribute("max")) >= 4);
+await eventually("there is a timeline", async () => Number(await page.locator(".scrub input").getAttribute("max")) >= 6);
 await picture("overview", 870);
 await page.keyboard.press("p");
 await page.locator(".notice.paused").waitFor();
@@ -133,7 +133,7 @@ await page.keyboard.press("ArrowRight");
 await eventually("a moment on", async () => Number(await page.locator(".scrub input").inputValue()) === most - 2);
 // The timeline itself takes the pointer.
 const plot = await page.locator(".plot").first().boundingBox();
-await page.mouse.click(plot.x + plot.width * 0.5, plot.y + plot.height / 2);
+await page.mouse.click(plot.x + plot.width * 0.3, plot.y + plot.height / 2);
 await eventually("the moment under the pointer", async () => Number(await page.locator(".scrub input").inputValue()) < most - 2);
 await page.keyboard.press("Escape");
 await page.locator(".notice.paused").waitFor({ state: "detached" });
@@ -151,7 +151,7 @@ await eventually("dark by choice", async () => (await paper()) === dark);
 await page.reload();
 await page.locator(".tiles").waitFor();
 assert.equal(await paper(), dark);
-await eventually("there is a timeline", async () => Number(await page.locator(".scrub input").getAttribute("max")) >= 4);
+await eventually("there is a timeline", async () => Number(await page.locator(".scrub input").getAttribute("max")) >= 6);
 await page.locator(".scrub input").fill("2");
 await page.getByText("showing the numbers of").waitFor();
 await picture("dark", 700);
