@@ -15,7 +15,8 @@ fn run_in_terminal(command: &str) -> Terminal {
     let program = program.to_str().expect("a path of ours");
     let script = format!(
         "{} ; echo exit=$?; stty -a",
-        command.replace("gotrace", program)
+        // The word, which is no part of a path.
+        command.replace("gotrace ", &format!("{program} "))
     );
     Terminal::open(100, 30, &script)
 }

@@ -87,7 +87,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         )?;
         stages.run("fuzzing", || {
             fuzz::run(&fuzz::Options {
-                seconds: 5,
+                seconds: 3,
                 timeout: 10,
                 targets: Vec::new(),
             })
