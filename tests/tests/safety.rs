@@ -34,7 +34,7 @@ fn fifty_traces_leave_a_busy_target_right() {
             4 => "park",
             _ => "full",
         };
-        let arguments = ["--level", level, "--duration", "300ms"];
+        let arguments = ["--level", level, "--duration", "500ms"];
         let (gotrace, attached) = Gotrace::attach(target.pid(), &arguments);
         // As many bytes of its code differ as there are probes, wherever gotrace says they are.
         let patched_now: Vec<String> = patched(target.pid())

@@ -1,7 +1,9 @@
 //! Every check and every test, with the time that each stage took.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -43,40 +45,36 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let (toolchain, programs, prometheus, schemathesis, readers, vscode, real, tmux, browser) =
-        stages.run("set-up", || {
-            let toolchain = Toolchain::install(DEFAULT_VERSION)?;
-            let programs = fixtures::build(&toolchain)?;
-            let (prometheus, schemathesis) = (prometheus::install()?, schemathesis::install()?);
-            Ok((
-                toolchain,
-                programs,
-                prometheus,
-                schemathesis,
-                readers::install()?,
-                vscode::install()?,
-                real::install()?,
-                tmux::install()?,
-                web::install()?,
-            ))
-        })?;
-    if options.only.is_none() {
-        stages.run("format", || {
-            Ok(workspace::cargo(shell)
-                .args(["fmt", "--all", "--check"])
-                .run()
-                .and_then(|()| {
-                    workspace::cargo(shell)
-                        .args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
-                        .run()
-                })?)
-        })?;
-        stages.run("clippy", || {
-            Ok(workspace::cargo(shell)
-                .args(["clippy", "--locked", "--workspace", "--all-targets"])
-                .args(["--", "--deny", "warnings"])
-                .run()?)
-        })?;
+    let whole = options.only.is_none();
+    // What is downloaded waits for the network, what is checked for the processor.
+    let (tools, checked) = thread::scope(|scope| {
+        let checks = whole.then(|| {
+            scope.spawn(|| {
+                let mut checks = Stages::default();
+                let outcome = check(&mut checks);
+                (checks, outcome)
+            })
+        });
+        let tools = stages.run("set-up", Tools::install);
+        let checked = checks.map(|checks| checks.join().expect("no thread panics"));
+        (tools, checked)
+    });
+    if let Some((checks, outcome)) = checked {
+        stages.done.extend(checks.done);
+        outcome?;
+    }
+    let Tools {
+        toolchain,
+        programs,
+        prometheus,
+        schemathesis,
+        readers,
+        vscode,
+        real,
+        tmux,
+        browser,
+    } = tools?;
+    if whole {
         stages.run_tests(
             "unit tests",
             workspace::cargo(shell)
@@ -87,7 +85,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         )?;
         stages.run("fuzzing", || {
             fuzz::run(&fuzz::Options {
-                seconds: 3,
+                seconds: 10,
                 timeout: 10,
                 targets: Vec::new(),
             })
@@ -139,6 +137,54 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
     stages.run_tests("patient tests", integration(&patient, 3, &[]))?;
     stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
     stages.run("matrix", || matrix::run(&matrix::Options::reduced()))
+}
+
+/// What the tests need beside Rust.
+struct Tools {
+    toolchain: Toolchain,
+    programs: PathBuf,
+    prometheus: prometheus::Prometheus,
+    schemathesis: PathBuf,
+    readers: readers::Readers,
+    vscode: PathBuf,
+    real: PathBuf,
+    tmux: PathBuf,
+    browser: web::Browser,
+}
+
+impl Tools {
+    fn install() -> Result<Tools> {
+        let toolchain = Toolchain::install(DEFAULT_VERSION)?;
+        Ok(Tools {
+            programs: fixtures::build(&toolchain)?,
+            toolchain,
+            prometheus: prometheus::install()?,
+            schemathesis: schemathesis::install()?,
+            readers: readers::install()?,
+            vscode: vscode::install()?,
+            real: real::install()?,
+            tmux: tmux::install()?,
+            browser: web::install()?,
+        })
+    }
+}
+
+/// What the compiler can say without running anything.
+fn check(stages: &mut Stages) -> Result<()> {
+    let shell = workspace::shell()?;
+    stages.run("format", || {
+        for more in [&["--all"][..], &["--manifest-path", "fuzz/Cargo.toml"]] {
+            let format = workspace::cargo(&shell).arg("fmt").args(more);
+            format.arg("--check").run()?;
+        }
+        Ok(())
+    })?;
+    stages.run("clippy", || {
+        Ok(workspace::cargo(&shell)
+            .args(["clippy", "--locked", "--workspace", "--all-targets"])
+            .args(["--", "--deny", "warnings"])
+            .run()?)
+    })
 }
 
 /// The names of the files of integration tests.
