@@ -85,13 +85,7 @@ pub(super) fn leaks(args: &LeaksArgs, command: &[String]) -> anyhow::Result<Verd
             return Err(failure.next(next).into());
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        Signals::listen()?
-    };
+    let (runtime, mut signals) = Signals::listen()?;
     Host::look().check_memory()?;
     let program = spawn::find_program(command.first().map_or("", String::as_str))?;
     let held = Held::start(command, Streams::ToStderr)?;

@@ -76,15 +76,9 @@ fn begin(
     voice: Voice,
     console: Option<top::Options>,
 ) -> anyhow::Result<Verdict> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     malloc::give_large_pieces_back();
     // Before anything is attached: from here on, whatever asks for the end gets a report.
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::listen()?
-    };
+    let (runtime, signals) = Signals::listen()?;
     if args.budget.is_some() && args.level != Level::Auto {
         return Err(
             Failure::new(format!("`--level {}` has no budget", args.level.name()))
@@ -204,14 +198,21 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from their default, which is to end the process at once. To be called
-    /// inside a tokio runtime.
-    pub(super) fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
+    /// Takes the signals over from their default, which is to end the process at once; they are heard inside
+    /// of the runtime.
+    pub(super) fn listen() -> std::io::Result<(Runtime, Signals)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let signals = {
+            let _inside = runtime.enter();
+            Signals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hang_up: signal(SignalKind::hangup())?,
+            }
+        };
+        Ok((runtime, signals))
     }
 
     /// Waits for one of them, also for one that came before.

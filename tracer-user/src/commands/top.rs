@@ -148,13 +148,7 @@ pub(super) async fn follow(
 
 /// Shows what a file or another gotrace tells.
 fn told(args: &SourceArgs, values: ValuesArgs, top: &TopArgs) -> anyhow::Result<Verdict> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        Signals::listen()?
-    };
+    let (runtime, mut signals) = Signals::listen()?;
     let mut source = Source::open(args)?;
     let (first, moment) = (Arc::new(look_of(&mut source, None)?), source.moment());
     let of = match (&args.url, moment) {

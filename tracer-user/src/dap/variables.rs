@@ -14,7 +14,7 @@ use super::value::{self, Inside, Shown};
 use crate::document::channels::Stacks;
 use crate::document::{Site, WaitingOn, WallClock};
 use crate::text::findings::waits;
-use crate::text::{count, elapsed, safe};
+use crate::text::{count, elapsed, place, safe};
 
 /// Variables in one answer to a client that does not ask for pages.
 const MOST_AT_ONCE: usize = 10_000;
@@ -738,15 +738,6 @@ fn part_item(
         node: opens.then(|| Node::Value(root, [path, &[at]].concat().into())),
         ..Item::leaf(name, safe(&text))
     }
-}
-
-fn place(site: &Site) -> String {
-    format!(
-        "{} {}:{}",
-        safe(&site.function),
-        safe(&site.file),
-        site.line
-    )
 }
 
 fn at_place(site: &Site) -> String {

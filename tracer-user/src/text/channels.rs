@@ -7,7 +7,7 @@ use tracer_model::ids::Goid;
 use tracer_model::snapshot::{Channel, Snapshot, Value, Waiter};
 use tracer_model::symbol::{Symbolizer, user_frame};
 
-use super::{BOLD, DIM, elapsed, goids, safe, styled, table};
+use super::{BOLD, DIM, elapsed, goids, place, safe, styled, table};
 use crate::document::Site;
 use crate::document::channels::{Stacks, value};
 
@@ -82,15 +82,6 @@ fn elem_type(channel: &Channel) -> Cow<'_, str> {
 /// A value as JSON, which escapes some of what a terminal would obey, but not all.
 fn shown_value(item: &Value) -> String {
     safe(&value(item).to_string()).into_owned()
-}
-
-fn place(site: &Site) -> String {
-    let Site {
-        function,
-        file,
-        line,
-    } = site;
-    format!("{} {}:{line}", safe(function), safe(file))
 }
 
 fn state(channel: &Channel) -> &'static str {

@@ -20,6 +20,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use tracer_model::ids::Goid;
 
+use crate::document::Site;
 pub(crate) use safe::{safe, safe_lines};
 
 /// Headings and names.
@@ -49,6 +50,16 @@ pub(crate) fn table(header: &[&str]) -> Table {
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(header.iter().copied());
     table
+}
+
+/// `main.worker /src/main.go:17`.
+pub(crate) fn place(site: &Site) -> String {
+    format!(
+        "{} {}:{}",
+        safe(&site.function),
+        safe(&site.file),
+        site.line
+    )
 }
 
 /// `1 goroutine`, `2 goroutines`.
