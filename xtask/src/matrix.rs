@@ -100,9 +100,19 @@ impl Options {
 
 /// Builds all cells and checks them; an error if one fails.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    check(options, &build(options)?)
+}
+
+/// The cells of a matrix, ready to be checked.
+pub(crate) struct Built {
+    /// Where it is written what they are.
+    list: PathBuf,
+    facts: PathBuf,
+}
+
+/// Builds all cells.
+pub(crate) fn build(options: &Options) -> Result<Built> {
     let shell = workspace::shell()?;
-    privilege::require_root(&shell, "matrix")?;
-    let gotrace = workspace::build_gotrace(&shell)?;
     let facts = build_facts()?;
     cross::install()?;
 
@@ -118,13 +128,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     let list = home.join("cells.json");
     shell.write_file(&list, Value::from(cells).to_string())?;
+    Ok(Built { list, facts })
+}
 
+/// Checks cells that were built; an error if one fails.
+pub(crate) fn check(options: &Options, built: &Built) -> Result<()> {
+    let shell = workspace::shell()?;
+    privilege::require_root(&shell, "matrix")?;
+    let gotrace = workspace::build_gotrace(&shell)?;
     let mut check = workspace::cargo(&shell)
         .args(["run", "--quiet", "--locked"])
         .args(["--package", "integration-tests", "--bin", "matrix", "--"])
-        .arg(list)
+        .arg(&built.list)
         .env("GOTRACE_BIN", gotrace)
-        .env("GOTRACE_FACTS", facts);
+        .env("GOTRACE_FACTS", &built.facts);
     if options.write {
         check = check.arg(workspace::root().join("docs/matrix.md"));
     }
@@ -135,7 +152,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn build_facts() -> Result<PathBuf> {
     let shell = workspace::shell()?;
     workspace::cargo(&shell)
+        // Together with the program, so that what both use is built once.
         .args(["build", "--locked", "--release"])
+        .args(["--package", "tracer-user", "--bin", "gotrace"])
         .args(["--package", "tracer-golang", "--example", "facts"])
         .run()?;
     Ok(workspace::target().join("release/examples/facts"))

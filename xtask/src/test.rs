@@ -38,31 +38,20 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let shell = workspace::shell()?;
     privilege::require_root(&shell, "test")?;
+    let began = Instant::now();
     let mut stages = Stages::default();
     let outcome = run_stages(&shell, options, &mut stages);
-    stages.print();
+    stages.print(began.elapsed());
     outcome
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
     let whole = options.only.is_none();
     // What is downloaded waits for the network, what is checked for the processor.
-    let (tools, checked) = thread::scope(|scope| {
-        let checks = whole.then(|| {
-            scope.spawn(|| {
-                let mut checks = Stages::default();
-                let outcome = check(&mut checks);
-                (checks, outcome)
-            })
-        });
-        let tools = stages.run("set-up", Tools::install);
-        let checked = checks.map(|checks| checks.join().expect("no thread panics"));
-        (tools, checked)
-    });
-    if let Some((checks, outcome)) = checked {
-        stages.done.extend(checks.done);
-        outcome?;
-    }
+    let tools = match whole {
+        true => stages.beside(check, |stages| stages.run("set-up", Tools::install))?,
+        false => stages.run("set-up", Tools::install)?,
+    };
     let Tools {
         toolchain,
         programs,
@@ -73,25 +62,17 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         real,
         tmux,
         browser,
-    } = tools?;
+    } = tools;
     if whole {
-        stages.run_tests(
-            "unit tests",
-            workspace::cargo(shell)
-                .args(["test", "--locked", "--no-fail-fast", "--workspace"])
-                .args(["--exclude", "integration-tests"])
-                .env("GOTRACE_GO", &toolchain.go)
-                .env("GOTRACE_CACHE", workspace::cache()?),
-        )?;
-        stages.run("fuzzing", || {
-            fuzz::run(&fuzz::Options {
-                seconds: 10,
-                timeout: 10,
-                targets: Vec::new(),
-            })
+        let unit_tests = workspace::cargo(shell)
+            .args(["test", "--locked", "--no-fail-fast", "--workspace"])
+            .args(["--exclude", "integration-tests"])
+            .env("GOTRACE_GO", &toolchain.go)
+            .env("GOTRACE_CACHE", workspace::cache()?);
+        // A compiler's last steps leave a processor idle.
+        stages.beside(check_more, |stages| {
+            stages.run_tests("unit tests", unit_tests)
         })?;
-        stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
-        stages.run("page", || web::run(&web::Options { check: true }))?;
     }
     let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
     let cache = workspace::cache()?;
@@ -134,9 +115,18 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         "integration tests",
         integration(&busy, 1, &["--lib", "--bins"]),
     )?;
-    stages.run_tests("patient tests", integration(&patient, 3, &[]))?;
+    let reduced = matrix::Options::reduced();
+    let mut cells = None;
+    stages.beside(
+        |stages| {
+            cells = Some(stages.run("matrix, built", || matrix::build(&reduced))?);
+            Ok(())
+        },
+        |stages| stages.run_tests("patient tests", integration(&patient, 3, &[])),
+    )?;
     stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
-    stages.run("matrix", || matrix::run(&matrix::Options::reduced()))
+    let cells = cells.context("they were built")?;
+    stages.run("matrix", || matrix::check(&reduced, &cells))
 }
 
 /// What the tests need beside Rust.
@@ -187,6 +177,19 @@ fn check(stages: &mut Stages) -> Result<()> {
     })
 }
 
+/// What else needs no tests of the outside world: fuzzing, and what is committed though it is built.
+fn check_more(stages: &mut Stages) -> Result<()> {
+    stages.run("fuzzing", || {
+        fuzz::run(&fuzz::Options {
+            seconds: 10,
+            timeout: 10,
+            targets: Vec::new(),
+        })
+    })?;
+    stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
+    stages.run("page", || web::run(&web::Options { check: true }))
+}
+
 /// The names of the files of integration tests.
 fn integration_tests() -> Result<Vec<String>> {
     let mut names = Vec::new();
@@ -210,6 +213,25 @@ struct Stages {
 }
 
 impl Stages {
+    /// Runs other stages in the meantime; both come to their end before the first error is told.
+    fn beside<T>(
+        &mut self,
+        others: impl FnOnce(&mut Stages) -> Result<()> + Send,
+        own: impl FnOnce(&mut Stages) -> Result<T>,
+    ) -> Result<T> {
+        let (outcome, (others, other)) = thread::scope(|scope| {
+            let others = scope.spawn(|| {
+                let mut stages = Stages::default();
+                let outcome = others(&mut stages);
+                (stages, outcome)
+            });
+            let outcome = own(self);
+            (outcome, others.join().expect("no thread panics"))
+        });
+        self.done.extend(others.done);
+        other.and(outcome)
+    }
+
     fn run<T>(&mut self, name: &'static str, stage: impl FnOnce() -> Result<T>) -> Result<T> {
         println!("== {name}");
         let started = Instant::now();
@@ -235,12 +257,11 @@ impl Stages {
         Ok(())
     }
 
-    fn print(&self) {
+    /// `total` is less than the sum of all where some ran beside others.
+    fn print(&self, total: Duration) {
         println!();
-        let mut total = Duration::ZERO;
         let mut all = Counts::default();
         for (name, time, counts) in &self.done {
-            total += *time;
             let note = counts.map_or_else(String::new, |counts| {
                 all.passed += counts.passed;
                 all.failed += counts.failed;
