@@ -94,10 +94,12 @@ fn every_rule_has_data_where_something_is_wrong() {
     let (mut taxing, tax) = listening(&dear, &["--level", "auto", "--budget", "0.1%"]);
     taxing.until("governor", |change| change["level"] == "full");
     let prometheus = Prometheus::start(&[&sick, &panics, &crowd, &loss, &tax]);
-    prometheus
-        .until_all_have_data(&["count(gotrace_scheduling_latency_seconds_count) >= 4".to_owned()]);
+    // What a rate is of has to happen between two scrapes: each of the five has had one.
+    prometheus.until_all_have_data(&[
+        "count(gotrace_events_lost_total) == 5".to_owned(),
+        "count(gotrace_scheduling_latency_seconds_count) >= 4".to_owned(),
+    ]);
 
-    // What a rate is of has to happen between two scrapes.
     crowded.ask("START");
     lossy.signal(Signal::STOP);
     hot.ask("START");
