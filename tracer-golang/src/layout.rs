@@ -114,6 +114,7 @@ layouts! {
         coroarg: "coroarg", optional;
         tracking_seq: "trackingSeq";
         running_cleanups: "runningCleanups", optional;
+        xregs: "xRegs.state", optional;
     }
     /// `runtime.m`, a thread.
     M of "runtime.m" {
@@ -212,6 +213,8 @@ layouts! {
         mspancache: "mspancache";
         gcw: "gcw";
         run_safe_point_fn: "runSafePointFn";
+        xregs: "xRegs.scratch", optional;
+        xregs_cache: "xRegs.cache", optional;
     }
     /// `runtime.timer`.
     Timer of "runtime.timer" {
@@ -335,6 +338,15 @@ layouts! {
     /// `internal/runtime/maps.table`, one table of a Swiss map.
     SwissTable of "internal/runtime/maps.table" {
         groups: "groups";
+    }
+}
+
+impl P {
+    /// Bytes that vector registers are kept in, of a processor or of a goroutine. `None` before Go 1.26, which keeps
+    /// them on the goroutine's stack.
+    #[must_use]
+    pub fn vector_registers(&self) -> Option<u32> {
+        self.xregs_cache?.checked_sub(self.xregs?)
     }
 }
 

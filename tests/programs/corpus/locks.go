@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // Bugs in shared memory: locks, wait groups, conditions, and locks with channels.
@@ -23,6 +24,7 @@ func init() {
 	add("mixed", "lock-and-group", lockAndGroup)
 	add("mixed", "blocks-behind-the-stuck", behindTheStuck)
 	add("mutex", "tiny-mutexes", tinyMutexes)
+	add("mixed", "left-in-registers", leftInRegisters)
 	add("mutex", "tiny-mutex-before-live", tinyBeforeLive)
 	add("mutex", "tiny-mutex-behind-live", tinyBehindLive)
 }
@@ -329,4 +331,35 @@ func tinyBehindLive() func() {
 	mu.Lock()
 	stuckUnseen(byBlock, "waits for a mutex behind a live counter", func() { mu.Lock() })
 	return func() { *n++ }
+}
+
+// crew is too large for general registers: it is moved through vector registers.
+type crew [4]chan int
+
+//go:noinline
+func moveCrew(from, to *crew, times int) {
+	for i := 0; i < times; i++ {
+		*to = *from
+	}
+}
+
+// leftInRegisters is preempted while a vector register holds both channels. From Go 1.26 on the runtime keeps such
+// registers where nothing clears them when their goroutine has gone on.
+//
+//go:noinline
+func leftInRegisters() func() {
+	a, b := make(chan int), make(chan int)
+	moved := make(chan bool)
+	go func() {
+		from, to := &crew{a, b, a, b}, &crew{}
+		for end := time.Now().Add(100 * time.Millisecond); time.Now().Before(end); {
+			moveCrew(from, to, 10_000_000)
+		}
+		*from, *to = crew{}, crew{}
+		close(moved)
+	}()
+	<-moved
+	stuck("one", func() { <-a; b <- 1 })
+	stuck("the other", func() { <-b; a <- 1 })
+	return nil
 }

@@ -486,6 +486,11 @@ impl<M: TargetMemory> Pass<'_, M> {
                     mark.word(word);
                 }
             }
+            for g in [g, g_again] {
+                if let Err(error) = self.process.mark_vector_registers(mark, g) {
+                    self.problem(format!("goroutine {goid}: {error}"));
+                }
+            }
             let later = Header::parse(&self.process.layout().g, g_again);
             let runs = |header: &Header| matches!(header.state(), Some(State::Running) | None);
             if runs(&live.header) || runs(&later) || !live.header.unchanged(&later) {

@@ -170,17 +170,35 @@ impl<M: TargetMemory> GoProcess<M> {
 
     /// Marks what a processor holds: timers above all, and whatever else is no cache. What is before its caches
     /// of sudogs refers to nothing of the program's (Go 1.19 to 1.27): free defers, the queue of g's, and where
-    /// free pages begin (`p.pcache.base`), which is where an object begins that has come to lie there.
+    /// free pages begin (`p.pcache.base`), which is where an object begins that has come to lie there. Behind it
+    /// all (Go 1.26 and later) are left over what vector registers held of whoever was preempted there last.
     pub(super) fn mark_processor(&self, mark: &mut Mark, p: u64) -> Result<(), MemoryError> {
         let layout = &self.layout().p;
         let at = |offset: u32| p.wrapping_add(u64::from(offset));
         for range in [
             at(layout.mspancache)..at(layout.gcw),
-            at(layout.run_safe_point_fn)..at(layout.size),
+            at(layout.run_safe_point_fn)..at(layout.xregs.unwrap_or(layout.size)),
         ] {
             self.mark_range(mark, range)?;
         }
         Ok(())
+    }
+
+    /// Marks what vector registers hold for a goroutine that was preempted anywhere in its code: Go 1.26 and later keep
+    /// them outside of its stack (`runtime/preempt_xreg.go`, xRegScan). `g` is its `runtime.g`.
+    pub(super) fn mark_vector_registers(
+        &self,
+        mark: &mut Mark,
+        g: &[u8],
+    ) -> Result<(), MemoryError> {
+        let (g_layout, p) = (&self.layout().g, &self.layout().p);
+        let Some((field, size)) = g_layout.xregs.zip(p.vector_registers()) else {
+            return Ok(());
+        };
+        match u64_at(g, field) {
+            0 => Ok(()),
+            state => self.mark_range(mark, state..state.saturating_add(u64::from(size))),
+        }
     }
 
     /// Marks what the runtime notes about single objects: the functions of finalizers and cleanups,
