@@ -1,11 +1,11 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
-mod agent;
 mod config;
 mod dap;
 mod doctor;
 mod export;
 mod record;
+mod remote;
 mod serve;
 mod shell;
 mod top;
@@ -21,12 +21,12 @@ use tracer_model::query::{Criterion, Filter};
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
 use crate::record::replay::{When, when};
 
-pub(crate) use agent::AgentArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use dap::DapArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
+pub(crate) use remote::RemoteArgs;
 pub(crate) use serve::{Listen, ServeArgs};
 pub(crate) use shell::{CompletionsArgs, ManArgs};
 pub(crate) use top::TopArgs;
@@ -160,7 +160,7 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "URL", conflicts_with_all = ["at", "identity"])]
     pub(crate) url: Option<String>,
     #[command(flatten)]
-    pub(crate) agent: AgentArgs,
+    pub(crate) remote: RemoteArgs,
     #[command(flatten)]
     pub(crate) moment: MomentArgs,
 }
@@ -538,7 +538,7 @@ pub(crate) struct LeaksSource {
     #[arg(long, value_name = "URL", conflicts_with_all = ["at", "identity"])]
     pub(crate) url: Option<String>,
     #[command(flatten)]
-    pub(crate) agent: AgentArgs,
+    pub(crate) remote: RemoteArgs,
     #[command(flatten)]
     pub(crate) moment: MomentArgs,
     /// A command to start and its arguments: everything that follows

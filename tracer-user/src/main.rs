@@ -1,6 +1,5 @@
 //! `gotrace`: a continuous, non-stop tracer for Go programs.
 
-mod agent;
 mod cli;
 mod commands;
 mod config;
@@ -18,6 +17,7 @@ mod pager;
 mod passes;
 mod progress;
 mod record;
+mod remote;
 mod rendered;
 mod serve;
 mod spawn;

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use tracer_model::diff::{Signal, Thresholds};
 use tracer_model::ids::{ChanAddr, Goid};
 
-use super::{AgentArgs, Format, RunArgs, chan_addr};
+use super::{Format, RemoteArgs, RunArgs, chan_addr};
 use crate::document::events::Chosen;
 use crate::listing::duration;
 use crate::record::Last;
@@ -178,7 +178,7 @@ pub(crate) struct DiffArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) agent: AgentArgs,
+    pub(crate) remote: RemoteArgs,
     /// Text for people or one JSON document
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

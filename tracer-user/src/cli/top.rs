@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{AgentArgs, Level, MomentArgs, RunArgs, RunTarget, SourceArgs, ValuesArgs, budget};
+use super::{Level, MomentArgs, RemoteArgs, RunArgs, RunTarget, SourceArgs, ValuesArgs, budget};
 use crate::listing::duration;
 
 /// `--help` of `top`.
@@ -56,7 +56,7 @@ pub(crate) struct TopSource {
     #[arg(long, value_name = "URL", conflicts_with_all = ["at", "identity"])]
     pub(crate) url: Option<String>,
     #[command(flatten)]
-    agent: AgentArgs,
+    remote: RemoteArgs,
     #[command(flatten)]
     moment: MomentArgs,
     /// A command to start and trace from its first instruction
@@ -70,7 +70,7 @@ impl TopSource {
         (self.from.is_some() || self.url.is_some()).then(|| SourceArgs {
             from: self.from.clone(),
             url: self.url.clone(),
-            agent: self.agent.clone(),
+            remote: self.remote.clone(),
             moment: self.moment.clone(),
             ..SourceArgs::default()
         })

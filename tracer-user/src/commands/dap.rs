@@ -79,7 +79,7 @@ impl Attacher for Opener {
             name: args.name.clone(),
             from: args.from.clone(),
             url: args.url.clone(),
-            agent: args.agent.clone(),
+            remote: args.remote.clone(),
             moment: args.moment.clone(),
         };
         Ok(Box::new(Program {

@@ -11,10 +11,10 @@ use super::Verdict;
 use super::findings::Look;
 use super::oneshot::print_json;
 use super::source::Source;
-use crate::agent;
 use crate::cli::{DiffArgs, Format, MomentArgs, SourceArgs};
 use crate::document::diff::{Document, Side};
 use crate::record::replay::when;
+use crate::remote;
 use crate::text;
 
 /// A side that was looked at.
@@ -105,9 +105,9 @@ fn look(name: &str, args: &DiffArgs) -> anyhow::Result<Looked> {
             pid: Some(pid),
             ..SourceArgs::default()
         },
-        _ if agent::is_url(name) => SourceArgs {
+        _ if remote::is_url(name) => SourceArgs {
             url: Some(name.to_owned()),
-            agent: args.agent.clone(),
+            remote: args.remote.clone(),
             ..SourceArgs::default()
         },
         (None, Some((file, moment))) if let Ok(at) = when(moment) => of_file(file, Some(at)),

@@ -121,7 +121,7 @@ pub(super) fn leaks(args: &LeaksArgs) -> anyhow::Result<Verdict> {
         name: args.source.name.clone(),
         from: args.source.from.clone(),
         url: args.source.url.clone(),
-        agent: args.source.agent.clone(),
+        remote: args.source.remote.clone(),
         moment: args.source.moment.clone(),
     })?;
     let look = Look::of(&mut source)?;

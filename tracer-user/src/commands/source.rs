@@ -11,13 +11,13 @@ use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::Snapshot;
 use tracer_model::symbol::Symbolizer;
 
-use crate::agent;
 use crate::cli::{MomentArgs, SourceArgs};
 use crate::document::{self, WallClock};
 use crate::failure::Failure;
 use crate::open_files;
 use crate::progress::Busy;
 use crate::record::replay::{Heard, Replay};
+use crate::remote;
 use crate::target::{self, Target};
 use crate::text;
 use crate::trace::preflight::Host;
@@ -65,7 +65,7 @@ impl Source {
     fn open_with(args: &SourceArgs, enough: impl Fn(&Story) -> bool) -> anyhow::Result<Source> {
         if let Some(url) = &args.url {
             let busy = Busy::with(format!("waiting for a snapshot by {}", text::safe(url)));
-            let file = agent::snapshot(url, &args.agent)?;
+            let file = remote::snapshot(url, &args.remote)?;
             drop(busy);
             let told = Self::of_file(file.path(), &args.moment, enough);
             return told.with_context(|| format!("{url} sent what cannot be used"));

@@ -12,7 +12,7 @@ use tracer_golang::process::{ChannelScope, ReadOptions};
 use tracer_model::query::{Criterion, Filter};
 
 use super::protocol::Refusal;
-use crate::cli::{AgentArgs, MomentArgs, SourceArgs};
+use crate::cli::{MomentArgs, RemoteArgs, SourceArgs};
 use crate::listing::criterion;
 use crate::record::replay::when;
 
@@ -193,7 +193,7 @@ fn source(given: &Attributes<'_>) -> Result<SourceArgs, Refusal> {
         name: given.get("processName")?,
         from: given.get("from")?,
         url: given.get("url")?,
-        agent: AgentArgs {
+        remote: RemoteArgs {
             token_file: given.get::<PathBuf>("tokenFile")?,
             tls_ca: given.get("tlsCa")?,
         },

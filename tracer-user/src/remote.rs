@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use ureq::http::{StatusCode, Uri};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::cli::AgentArgs;
+use crate::cli::RemoteArgs;
 use crate::failure::Failure;
 use crate::serve::Token;
 
@@ -32,7 +32,7 @@ pub(crate) fn is_url(name: &str) -> bool {
 ///
 /// # Errors
 /// It does not answer, refuses, or its answer breaks off; the URL is named.
-pub(crate) fn snapshot(url: &str, args: &AgentArgs) -> Result<NamedTempFile, Failure> {
+pub(crate) fn snapshot(url: &str, args: &RemoteArgs) -> Result<NamedTempFile, Failure> {
     let wrong = |cause: &str| {
         Failure::new(format!("`{url}` is not the address of a gotrace"))
             .because(cause)

@@ -9,7 +9,7 @@ use super::serve::TOKEN_FILE_VARIABLE;
 /// How another gotrace is asked.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-pub(crate) struct AgentArgs {
+pub(crate) struct RemoteArgs {
     /// Of another gotrace: the file with the token that it asks for
     #[arg(
         long,
