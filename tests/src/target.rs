@@ -41,12 +41,19 @@ impl Target {
     /// The same for a copy of such a program.
     #[track_caller]
     pub fn start_file(program: &Path, arguments: &[&str]) -> Target {
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Target::start_command(command)
+    }
+
+    /// The same for a command that becomes such a program, or starts it.
+    #[track_caller]
+    pub fn start_command(mut command: Command) -> Target {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let lines = Lines::of(child.stdout.take().expect("its output is a pipe"));
         let stdin = child.stdin.take();
         let mut target = Target {
@@ -59,7 +66,7 @@ impl Target {
         let ready = line
             .as_deref()
             .and_then(|line| line.strip_prefix("READY "))
-            .unwrap_or_else(|| panic!("{} is not ready: {line:?}", program.display()));
+            .unwrap_or_else(|| panic!("{command:?} is not ready: {line:?}"));
         target.ready = serde_json::from_str(ready).expect("READY is followed by an object");
         target
     }

@@ -26,6 +26,34 @@ pub const GLOBAL_WAKEUP_BYTES: &str = "WAKEUP_BYTES";
 /// these bits.
 pub const GLOBAL_WAKEUP_MASK: &str = "WAKEUP_MASK";
 
+/// Name of the ring buffer map of the watch object, which carries an [`Occurrence`] a record.
+pub const MAP_OCCURRENCES: &str = "OCCURRENCES";
+/// Name of the watch object's per-CPU array map (one entry): occurrences that found no room, a `u64`.
+pub const MAP_UNSEEN: &str = "UNSEEN";
+/// Name of the watch object's program for processes that execute another program.
+pub const PROGRAM_EXEC: &str = "process_exec";
+/// Name of the watch object's program for processes that end.
+pub const PROGRAM_EXIT: &str = "process_exit";
+
+/// What happened to a process of the node, as it lies in the ring of the watch object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Occurrence {
+    /// The process, as the first pid namespace numbers it.
+    pub tgid: u32,
+    /// [`Occurrence::EXEC`] or [`Occurrence::EXIT`].
+    pub what: u32,
+}
+
+impl Occurrence {
+    /// It runs another program from now on.
+    pub const EXEC: u32 = 1;
+    /// It is about to end.
+    pub const EXIT: u32 = 2;
+}
+
+const _: () = assert!(size_of::<Occurrence>() == 8);
+
 /// How many targets one loaded object can serve at once (entries of [`MAP_TARGETS`]).
 pub const MAX_TARGETS: u32 = 1024;
 

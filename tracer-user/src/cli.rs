@@ -1,5 +1,6 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
+mod agent;
 mod config;
 mod dap;
 mod doctor;
@@ -21,6 +22,7 @@ use tracer_model::query::{Criterion, Filter};
 use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by};
 use crate::record::replay::{When, when};
 
+pub(crate) use agent::AgentArgs;
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use dap::DapArgs;
 pub(crate) use doctor::DoctorArgs;
@@ -81,6 +83,8 @@ pub(crate) enum Command {
     Record(RecordArgs),
     /// Tell a recording again, or show how everything was at a moment of it
     Replay(ReplayArgs),
+    /// Find all Go processes of this machine and follow them, new ones too, until told to end
+    Agent(AgentArgs),
     /// List the goroutines of a process, once, from its memory alone
     Goroutines(GoroutinesArgs),
     /// Show one goroutine: what it waits on, since when, and its stack
@@ -133,6 +137,7 @@ impl Command {
             Command::Run(_)
             | Command::Top(_)
             | Command::Record(_)
+            | Command::Agent(_)
             | Command::Snapshot(_)
             | Command::Export(_)
             | Command::Dap(_)
@@ -742,6 +747,13 @@ mod tests {
             ("gotrace top --from x.gotrace --level full", false),
             ("gotrace top --url http://a:9477 --token-file t", true),
             ("gotrace top --pid 1 --from x.gotrace", false),
+            ("gotrace agent", true),
+            (
+                "gotrace agent --name a --name b --deny c --cpu 0.5% --scan 5s",
+                true,
+            ),
+            ("gotrace agent --pid 1", false),
+            ("gotrace agent --cpu 0", false),
             ("gotrace completions zsh", true),
             ("gotrace completions cmd.exe", false),
             ("gotrace man --dir d", true),

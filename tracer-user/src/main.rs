@@ -1,5 +1,6 @@
 //! `gotrace`: a continuous, non-stop tracer for Go programs.
 
+mod agent;
 mod cli;
 mod commands;
 mod config;

@@ -38,7 +38,7 @@ pub(crate) fn snapshot(url: &str, args: &RemoteArgs) -> Result<NamedTempFile, Fa
             .because(cause)
             .next("give one such as http://127.0.0.1:9477")
     };
-    let address = format!("{}/api/v1/snapshot", url.trim_end_matches('/'));
+    let address = snapshot_address(url);
     let uri: Uri = address.parse().map_err(|_| wrong("it is no URL"))?;
     let host = uri.host().ok_or_else(|| wrong("it names no host"))?;
     if uri.query().is_some() {
@@ -93,6 +93,17 @@ pub(crate) fn snapshot(url: &str, args: &RemoteArgs) -> Result<NamedTempFile, Fa
     let mut body = answer.body_mut().as_reader().take(MOST);
     copy(&mut body, &mut file).map_err(broken)?;
     Ok(file)
+}
+
+/// Where to ask for a snapshot: of what a gotrace traces, or of one of the processes that an agent follows.
+fn snapshot_address(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    match url.rsplit_once("/api/v1/processes/") {
+        Some((_, pid)) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{url}/snapshot")
+        }
+        _ => format!("{url}/api/v1/snapshot"),
+    }
 }
 
 /// Whether a host is this machine.
@@ -157,6 +168,24 @@ mod tests {
         }
         let other = refused("http://b", StatusCode::NOT_FOUND, "<html>").to_string();
         assert!(other.contains("not a gotrace"), "{other}");
+    }
+
+    #[test]
+    fn an_agent_is_asked_for_one_process() {
+        for (url, address) in [
+            ("http://a:9477", "http://a:9477/api/v1/snapshot"),
+            ("http://a:9477/", "http://a:9477/api/v1/snapshot"),
+            (
+                "http://a:9477/api/v1/processes/4711",
+                "http://a:9477/api/v1/processes/4711/snapshot",
+            ),
+            (
+                "https://a/x/api/v1/processes/y",
+                "https://a/x/api/v1/processes/y/api/v1/snapshot",
+            ),
+        ] {
+            assert_eq!(snapshot_address(url), address);
+        }
     }
 
     #[test]

@@ -27,16 +27,27 @@ impl Target {
     /// There is no such process, it may not be looked at, or its program is not one that gotrace
     /// can trace.
     pub(crate) fn of_pid(pid: u32) -> Result<Target, Failure> {
-        let file = PathBuf::from(format!("/proc/{pid}/exe"));
-        let link = std::fs::read_link(&file).map_err(|error| no_executable(pid, &error))?;
-        let shown = link.to_string_lossy();
-        let (exe, replaced) = match shown.strip_suffix(" (deleted)") {
-            Some(path) => (PathBuf::from(path), true),
-            None => (link.clone(), false),
-        };
+        let Executable {
+            file,
+            exe,
+            replaced,
+        } = Executable::of(pid)?;
         let binary = GoBinary::open(&file).map_err(|error| {
             not_traceable(&format!("process {pid} ({})", exe.display()), &error)
         })?;
+        Self::new(pid, file, exe, replaced, Arc::new(binary))
+    }
+
+    /// The same of a process whose program is known.
+    ///
+    /// # Errors
+    /// There is no such process, or it may not be looked at.
+    pub(crate) fn of_known(pid: u32, binary: Arc<GoBinary>) -> Result<Target, Failure> {
+        let Executable {
+            file,
+            exe,
+            replaced,
+        } = Executable::of(pid)?;
         Self::new(pid, file, exe, replaced, binary)
     }
 
@@ -47,7 +58,8 @@ impl Target {
     pub(crate) fn of_program(pid: u32, program: &Path) -> Result<Target, Failure> {
         let binary = GoBinary::open(program)
             .map_err(|error| not_traceable(&program.display().to_string(), &error))?;
-        Self::new(pid, program.to_owned(), program.to_owned(), false, binary)
+        let program = program.to_owned();
+        Self::new(pid, program.clone(), program, false, Arc::new(binary))
     }
 
     fn new(
@@ -55,7 +67,7 @@ impl Target {
         file: PathBuf,
         exe: PathBuf,
         replaced: bool,
-        binary: GoBinary,
+        binary: Arc<GoBinary>,
     ) -> Result<Target, Failure> {
         if binary.arch() != HOST {
             return Err(
@@ -82,7 +94,7 @@ impl Target {
         };
         Ok(Target {
             pid,
-            binary: Arc::new(binary),
+            binary,
             file,
             info,
         })
@@ -112,6 +124,33 @@ impl Target {
         } else {
             what.next("please report this with the output of `go version -m` for the executable")
         }
+    }
+}
+
+/// The file that a process runs.
+struct Executable {
+    /// The path through which it can be opened.
+    file: PathBuf,
+    /// Its name.
+    exe: PathBuf,
+    /// Whether it is not on disk any more.
+    replaced: bool,
+}
+
+impl Executable {
+    fn of(pid: u32) -> Result<Executable, Failure> {
+        let file = PathBuf::from(format!("/proc/{pid}/exe"));
+        let link = std::fs::read_link(&file).map_err(|error| no_executable(pid, &error))?;
+        let shown = link.to_string_lossy();
+        let (exe, replaced) = match shown.strip_suffix(" (deleted)") {
+            Some(path) => (PathBuf::from(path), true),
+            None => (link.clone(), false),
+        };
+        Ok(Executable {
+            file,
+            exe,
+            replaced,
+        })
     }
 }
 
@@ -198,7 +237,8 @@ fn matching(glob: &GlobMatcher) -> Result<Vec<(u32, String)>, Failure> {
     Ok(found)
 }
 
-fn file_name(exe: &Path) -> String {
+/// The name of an executable as `/proc/PID/exe` has it, also where it is not on disk any more.
+pub(crate) fn file_name(exe: &Path) -> String {
     let name = exe.file_name().unwrap_or_default().to_string_lossy();
     name.trim_end_matches(" (deleted)").to_owned()
 }

@@ -26,6 +26,9 @@ mod tools;
 /// Architectures of the kernels that the objects run on, as BPF code calls them.
 const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
+/// The programs that are an object each, and what the names of their files begin with.
+const PROGRAMS: [(&str, &str); 2] = [("tracer-ebpf", ""), ("watch", "watch-")];
+
 /// The file beside the objects that says what built them.
 const BUILT: &str = "BUILT";
 
@@ -59,8 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut objects = BTreeMap::new();
     for arch in ARCHITECTURES {
         println!("ebpf: building for {arch}");
-        let object = build(&shell, &compiler, &tools, arch)?;
-        objects.insert(format!("{arch}.o"), object);
+        for (prefix, object) in build(&shell, &compiler, &tools, arch)? {
+            objects.insert(format!("{prefix}{arch}.o"), object);
+        }
     }
     let built = Built {
         by: format!(
@@ -131,8 +135,13 @@ fn check(committed: &Path, objects: &BTreeMap<String, Vec<u8>>, built: &Built) -
     Ok(())
 }
 
-/// Builds the object for one architecture and returns its bytes, without debug information.
-fn build(shell: &Shell, compiler: &Compiler, tools: &Tools, arch: &str) -> Result<Vec<u8>> {
+/// Builds the objects for one architecture and returns their bytes, without debug information.
+fn build(
+    shell: &Shell,
+    compiler: &Compiler,
+    tools: &Tools,
+    arch: &str,
+) -> Result<Vec<(&'static str, Vec<u8>)>> {
     let package = workspace::root().join("tracer-ebpf");
     let _in_package = shell.push_dir(&package);
     let target = workspace::target().join("ebpf");
@@ -150,18 +159,23 @@ fn build(shell: &Shell, compiler: &Compiler, tools: &Tools, arch: &str) -> Resul
         .run()
         .with_context(|| format!("the programs do not build for {arch}"))?;
 
-    let linked = target.join("bpfel-unknown-none/release/tracer-ebpf");
-    let stripped = target.join(format!("{arch}.o"));
-    let strip = &tools.strip;
-    // Debug information goes; BTF, which the kernel reads, stays.
-    cmd!(shell, "{strip} -g -o {stripped} {linked}")
-        .quiet()
-        .run()?;
-    let bytes =
-        fs::read(&stripped).with_context(|| format!("cannot read {}", stripped.display()))?;
-    refuse_paths(&bytes, compiler)?;
-    refuse_mangled_names(&bytes)?;
-    Ok(bytes)
+    PROGRAMS
+        .iter()
+        .map(|(program, prefix)| {
+            let linked = target.join("bpfel-unknown-none/release").join(program);
+            let stripped = target.join(format!("{prefix}{arch}.o"));
+            let strip = &tools.strip;
+            // Debug information goes; BTF, which the kernel reads, stays.
+            cmd!(shell, "{strip} -g -o {stripped} {linked}")
+                .quiet()
+                .run()?;
+            let bytes = fs::read(&stripped)
+                .with_context(|| format!("cannot read {}", stripped.display()))?;
+            refuse_paths(&bytes, compiler)?;
+            refuse_mangled_names(&bytes)?;
+            Ok((*prefix, bytes))
+        })
+        .collect()
 }
 
 /// Compiler flags: the architecture, BTF, and for every path that the object would hold a name that

@@ -59,6 +59,7 @@ const FIXTURES: &[Fixture] = &[
     amd64("heldopen"),
     amd64("corrupt"),
     amd64("hello"),
+    amd64("relay"),
     Fixture {
         package: "hello",
         flags: &["-ldflags", "-s -w"],

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod agent_soak;
 mod arm64;
 mod bench;
 mod chaos;
@@ -70,6 +71,8 @@ enum Task {
     Chaos(chaos::Options),
     /// Compare a report of millions of operations with the program's own books (as root).
     Soak(soak::Options),
+    /// Measure `gotrace agent` among many processes, and what is left of those that ended (as root).
+    AgentSoak(agent_soak::Options),
     /// Judge known bugs, and what only looks like one, with gotrace (as root).
     Corpus(corpus::Options),
     /// Run tests on other kernels, and on arm64, in virtual machines under software emulation.
@@ -127,6 +130,7 @@ fn run(task: Task) -> Result<()> {
         Task::Matrix(options) => matrix::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Soak(options) => soak::run(&options),
+        Task::AgentSoak(options) => agent_soak::run(&options),
         Task::Corpus(options) => corpus::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Servers(options) => servers::run(&options),

@@ -33,6 +33,21 @@ impl Census {
         self.unknown += u64::from(goroutine.unknown_since().is_some());
     }
 
+    /// Counts those of another one, too.
+    pub fn merge(&mut self, other: &Census) {
+        let Census {
+            user,
+            system,
+            unknown,
+        } = other;
+        for (sums, counts) in [(&mut self.user, user), (&mut self.system, system)] {
+            for (sum, count) in sums.iter_mut().zip(counts) {
+                *sum += count;
+            }
+        }
+        self.unknown += unknown;
+    }
+
     /// User goroutines in a state.
     pub const fn user(&self, state: State) -> u64 {
         self.user[state as usize]

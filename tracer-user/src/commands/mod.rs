@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod agent;
 mod config;
 mod dap;
 mod diff;
@@ -53,6 +54,7 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         Command::Top(args) => top::top(&args),
         Command::Record(args) => record::record(args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Agent(args) => agent::agent(&args),
         Command::Goroutines(args) => oneshot::goroutines(&args),
         Command::Stack(args) => oneshot::stack(&args),
         Command::Channels(args) => oneshot::channels(&args),

@@ -29,11 +29,12 @@ use crate::text;
 use crate::trace::feed::Feed;
 use crate::trace::governed::Governed;
 use crate::trace::kernel::{Attachment, Kernel, Settings};
+use crate::trace::observer::{self, Pace, Reader};
 use crate::trace::pipeline::{Ended, Input, Pipeline, Source, Wiring};
 use crate::trace::preflight::Host;
 use crate::trace::probes::{Placing, Sites};
 use crate::trace::story::{Farewell, Output, Story, Telling};
-use crate::trace::{calibrate, observer, probes};
+use crate::trace::{calibrate, probes};
 
 /// How much of the target's CPU time the probes may take if nobody says.
 const DEFAULT_BUDGET: f64 = 0.01;
@@ -352,13 +353,8 @@ impl Session {
                 let options = options.clone();
                 move || {
                     if let Some(process) = process {
-                        observer::observe(
-                            process,
-                            &options,
-                            interval,
-                            &to_pipeline,
-                            &observer_asked,
-                        );
+                        let reader = Reader::new(process, options, Pace::of_one(interval));
+                        observer::observe(reader, &to_pipeline, &observer_asked);
                     }
                 }
             })?;

@@ -2,6 +2,7 @@
 //! process and a recording give the same. Addresses are hex strings, durations seconds, times
 //! RFC 3339. docs/json.md describes every field.
 
+pub(crate) mod agent;
 pub(crate) mod channels;
 pub(crate) mod diff;
 pub(crate) mod events;

@@ -4,6 +4,7 @@
 use crate::cli::Level;
 #[cfg(test)]
 use {
+    crate::agent::binaries::Reason,
     tracer_common::HOOK_COUNT,
     tracer_model::snapshot::State,
     tracer_model::wait::WaitReason,
@@ -100,6 +101,8 @@ labels! {
     Outcome, "outcome", 3, "`reread`, `moving` (still changing after the last attempt), `unreadable`";
     Signal, "signal", 3, "`metrics`, `logs`, `traces`";
     Anomaly, "kind", AnomalyKind::ALL.len(), "what the model holds impossible";
+    Judged, "outcome", 5, "of `gotrace agent` alone: `followed`, `not_go`, `not_selected`, `refused`, `gone`";
+    Refusal, "reason", Reason::ALL.len(), "of `gotrace agent` alone: `denied`, `disguised`, `version`, `unrecognised`, `self_check`, `too_many`";
 }
 
 /// A metric.
@@ -141,7 +144,7 @@ impl Definition {
 
 macro_rules! definitions {
     ($($variable:ident = $kind:ident $name:literal [$($label:ident),*] $from:ident $help:literal;)*) => {
-        $(pub(super) static $variable: Definition = Definition {
+        $(pub(in crate::metrics) static $variable: Definition = Definition {
             name: $name,
             kind: Kind::$kind,
             labels: &[$(Label::$label),*],
@@ -277,6 +280,38 @@ definitions! {
         "CPU time of gotrace itself, user and system.";
     RESIDENT = Gauge "process_resident_memory_bytes" [] Observe
         "Resident memory of gotrace itself.";
+}
+
+/// What `gotrace agent` has beside: of itself, and how many processes its series are of.
+pub(in crate::metrics) mod of_agent {
+    use super::{Definition, Kind, Label, Level};
+
+    definitions! {
+        PROCESSES = Gauge "gotrace_processes" [] Observe
+            "Processes that the series with these labels are summed over.";
+        FOLLOWED = Gauge "gotrace_agent_processes" [] Observe
+            "Processes that are followed.";
+        LOOKED_AT = Counter "gotrace_agent_processes_looked_at_total" [Judged] Observe
+            "Processes that were looked at, by what came of it.";
+        REFUSED = Counter "gotrace_agent_processes_refused_total" [Refusal] Observe
+            "Of these, those that were refused, by reason.";
+        BINARIES = Gauge "gotrace_agent_binaries" [] Observe
+            "Different programs of the processes that are followed.";
+        WALKS = Counter "gotrace_agent_walks_total" [] Observe
+            "Times that all processes of the node were listed.";
+        UNSEEN = Counter "gotrace_agent_events_lost_total" [] Observe
+            "Begins and ends of processes that the kernel had no room to tell; each time all are listed again.";
+        READS = Counter "gotrace_agent_reads_total" [] Observe
+            "Reads of a process' memory.";
+        FAILED_READS = Counter "gotrace_agent_reads_failed_total" [] Observe
+            "Reads that failed.";
+        READ_TIME = Counter "gotrace_agent_read_seconds_total" [] Observe
+            "CPU time of looks at processes and reads of them.";
+        LATE = Gauge "gotrace_agent_late_seconds" [] Observe
+            "How late the read is that should have been first: above 0 where --cpu does not pay for --interval.";
+        UNSAID = Counter "gotrace_agent_lines_lost_total" [] Observe
+            "Lines that were left out of standard output, which was read too slowly.";
+    }
 }
 
 /// How many series there can be in all.

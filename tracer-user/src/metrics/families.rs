@@ -19,20 +19,25 @@ pub(super) fn cut(text: &str) -> &str {
 
 /// Families that are being filled.
 pub(super) struct Families<'a> {
-    /// The label that every series has.
-    process: String,
+    /// The labels that every series has which is added from now on.
+    common: Vec<(&'static str, String)>,
     /// The level of the trace, which decides what is known.
     level: &'a str,
     families: BTreeMap<&'static str, (&'static Definition, Vec<Metric>)>,
 }
 
 impl<'a> Families<'a> {
-    pub(super) const fn new(process: String, level: &'a str) -> Families<'a> {
+    pub(super) const fn new(common: Vec<(&'static str, String)>, level: &'a str) -> Families<'a> {
         Families {
-            process,
+            common,
             level,
             families: BTreeMap::new(),
         }
+    }
+
+    /// Whatever is added from now on is of something else.
+    pub(super) fn turn_to(&mut self, common: Vec<(&'static str, String)>) {
+        self.common = common;
     }
 
     /// Adds a gauge or a counter. `labels` are values in the order of the definition's.
@@ -95,7 +100,8 @@ impl<'a> Families<'a> {
             .zip(values)
             .map(|(label, value)| pair(label.name(), value))
             .collect();
-        labels.push(pair("process", &self.process));
+        let common = self.common.iter();
+        labels.extend(common.map(|(name, value)| pair(name, value)));
         labels.sort_by(|a, b| a.name().cmp(b.name()));
         Metric::from_label(labels)
     }

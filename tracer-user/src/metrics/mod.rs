@@ -1,6 +1,7 @@
 //! What is measured of a target and of gotrace itself, as metrics: for Prometheus, which scrapes them, and for
 //! OpenTelemetry, to which they are sent. One list of them (`catalogue`), one way to make them.
 
+pub(crate) mod agent;
 pub(crate) mod catalogue;
 mod families;
 mod top;
@@ -10,7 +11,7 @@ use tracer_model::detect::{FindingKind, Verdict};
 use tracer_model::snapshot::State;
 use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::WaitReason;
-use tracer_model::world::AnomalyKind;
+use tracer_model::world::{AnomalyKind, Census};
 
 use crate::cli::Level;
 use crate::document::run::{Attached, Governor};
@@ -19,6 +20,7 @@ use crate::otel::{Health, Signal};
 use crate::trace::measure::{Channels, Measured};
 
 use catalogue as all;
+use catalogue::TOP;
 use families::Families;
 
 /// All metrics of a moment.
@@ -30,7 +32,8 @@ pub(crate) fn families(
     otel: Option<&Health>,
 ) -> Vec<MetricFamily> {
     let process = attached.target.exe.file_name().unwrap_or_default();
-    let mut families = Families::new(process.to_string_lossy().into_owned(), &attached.level);
+    let common = vec![("process", process.to_string_lossy().into_owned())];
+    let mut families = Families::new(common, &attached.level);
     let to = &mut families;
     info(to, attached);
     goroutines(to, measured, symbols);
@@ -77,8 +80,7 @@ fn by_reason<'a>(
     )
 }
 
-fn goroutines(to: &mut Families<'_>, measured: &Measured, symbols: &dyn Symbolizer) {
-    let census = &measured.goroutines;
+fn states(to: &mut Families<'_>, census: &Census) {
     for state in State::ALL.into_iter().filter(|state| *state != State::Dead) {
         to.count(
             &all::GOROUTINES,
@@ -92,6 +94,10 @@ fn goroutines(to: &mut Families<'_>, measured: &Measured, symbols: &dyn Symboliz
         );
     }
     to.count(&all::GOROUTINES_UNKNOWN, &[], census.unknown);
+}
+
+fn goroutines(to: &mut Families<'_>, measured: &Measured, symbols: &dyn Symbolizer) {
+    states(to, &measured.goroutines);
     for (reason, count) in by_reason(&measured.waiting) {
         to.count(&all::GOROUTINES_WAITING, &[reason], count);
     }
@@ -122,8 +128,9 @@ fn goroutines(to: &mut Families<'_>, measured: &Measured, symbols: &dyn Symboliz
     to.count(&all::ACQUIRES, &[], totals.acquires);
 }
 
-fn channels(to: &mut Families<'_>, measured: &Measured) {
-    for (name, channels) in top::types(&measured.channels) {
+/// Channels by element type: the `most` types of most channels, and the rest.
+fn channel_types(to: &mut Families<'_>, channels: &[(String, Channels)], most: usize) {
+    for (name, channels) in top::types(channels, most) {
         let Channels {
             number,
             full,
@@ -139,6 +146,10 @@ fn channels(to: &mut Families<'_>, measured: &Measured) {
         to.count(&all::CHANNEL_WAITING, &[&name, "send"], sending);
         to.count(&all::CHANNEL_WAITING, &[&name, "receive"], receiving);
     }
+}
+
+fn channels(to: &mut Families<'_>, measured: &Measured) {
+    channel_types(to, &measured.channels, TOP);
     let totals = &measured.totals;
     for (operation, count) in [
         ("send", totals.sends),

@@ -13,7 +13,7 @@ use super::families::cut;
 use crate::trace::measure::{Channels, Measured};
 
 /// What is not among the most.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// What has no name.
 const UNKNOWN: &str = "unknown";
 
@@ -102,8 +102,8 @@ fn add(places: &mut Vec<(Place, u64)>, place: Place, count: u64) {
     }
 }
 
-/// The element types of most channels, `other` and `unknown` last.
-pub(super) fn types(channels: &[(String, Channels)]) -> Vec<(String, Channels)> {
+/// The `most` element types of most channels, `other` and `unknown` last.
+pub(super) fn types(channels: &[(String, Channels)], most: usize) -> Vec<(String, Channels)> {
     let mut sums: BTreeMap<&str, Channels> = BTreeMap::new();
     for (name, channels) in channels {
         let sum = sums.entry(cut(name)).or_default();
@@ -116,7 +116,7 @@ pub(super) fn types(channels: &[(String, Channels)]) -> Vec<(String, Channels)> 
     known.sort_unstable_by(|(a, most), (b, more)| {
         (Reverse(most.number), a).cmp(&(Reverse(more.number), b))
     });
-    let rest = known.split_off(known.len().min(TOP));
+    let rest = known.split_off(known.len().min(most));
     let sum = |rest: Vec<(String, Channels)>| {
         rest.into_iter()
             .map(|(_, channels)| channels)

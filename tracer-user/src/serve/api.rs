@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
+use tracer_golang::process::Symbols;
 use tracer_model::query::{SortBy, group};
 
 use super::body::{stream, write_json};
@@ -16,7 +17,7 @@ use super::problem::Problem;
 use super::query::{self, Query};
 use super::{Shared, Traced, metrics};
 use crate::document::goroutines::Style;
-use crate::document::{self, SnapshotInfo};
+use crate::document::{self, SnapshotInfo, WallClock};
 use crate::listing::{self, ChannelSort, Grouping, Sort};
 use crate::open_files;
 use crate::trace::pipeline::Input;
@@ -70,91 +71,158 @@ pub(super) async fn healthz(State(shared): State<Arc<Shared>>) -> Result<Respons
     Ok(Json(health).into_response())
 }
 
-/// A view for a list, with the right to hold one.
-async fn view_for_list(
-    shared: &Shared,
-    channels: bool,
-) -> Result<(View, OwnedSemaphorePermit), Problem> {
+/// What a list is made of.
+pub(super) struct Seen {
+    pub(super) view: View,
+    pub(super) target: document::Target,
+    pub(super) symbols: Symbols,
+    pub(super) clock: WallClock,
+    /// The right to hold it.
+    pub(super) seat: OwnedSemaphorePermit,
+}
+
+/// A view for a list.
+async fn view_for_list(shared: &Shared, channels: bool) -> Result<Seen, Problem> {
     let (mut view, seat) = shared.view(&shared.lists, channels).await?;
-    let pid = shared.traced.attached.target.pid;
-    open_files::name(pid, &mut view.snapshot.descriptors);
-    Ok((view, seat))
+    let traced = &shared.traced;
+    open_files::name(traced.attached.target.pid, &mut view.snapshot.descriptors);
+    Ok(Seen {
+        view,
+        target: traced.attached.target.clone(),
+        symbols: traced.symbols.clone(),
+        clock: traced.clock,
+        seat,
+    })
 }
 
 pub(super) async fn goroutines(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref()).map_err(Problem::query)?;
-    let sort = query.sort().map_err(Problem::query)?.unwrap_or(Sort::Goid);
-    let (view, seat) = view_for_list(&shared, false).await?;
-    Ok(stream(JSON_TYPE, move |chunks| {
-        let _seat = seat;
-        let traced = &shared.traced;
-        let (target, symbols, clock) = (&traced.attached.target, &traced.symbols, traced.clock);
-        let snapshot = &view.snapshot;
-        let mut chosen = listing::choose(snapshot, &query.filter, symbols);
-        SortBy::from(sort).sort(&snapshot.goroutines, &mut chosen);
-        if let Some(Grouping::By(by)) = &query.group {
-            let groups = group(snapshot, chosen, by, symbols);
-            let document = document::groups::Document::new(
+    let asked = Goroutines::asked(query.as_deref())?;
+    Ok(asked.answer(view_for_list(&shared, false).await?))
+}
+
+/// What a list of goroutines is asked.
+pub(super) struct Goroutines {
+    query: Query,
+    sort: Sort,
+}
+
+impl Goroutines {
+    /// Parses what follows the question mark.
+    ///
+    /// # Errors
+    /// It is not what there is.
+    pub(super) fn asked(query: Option<&str>) -> Result<Goroutines, Problem> {
+        let query = Query::parse(query).map_err(Problem::query)?;
+        let sort = query.sort().map_err(Problem::query)?.unwrap_or(Sort::Goid);
+        Ok(Goroutines { query, sort })
+    }
+
+    /// Sends the list.
+    pub(super) fn answer(self, seen: Seen) -> Response {
+        let Goroutines { query, sort } = self;
+        stream(JSON_TYPE, move |chunks| {
+            let Seen {
+                view,
+                target,
+                symbols,
+                clock,
+                seat: _seat,
+            } = seen;
+            let (target, symbols) = (&target, &symbols);
+            let snapshot = &view.snapshot;
+            let mut chosen = listing::choose(snapshot, &query.filter, symbols);
+            SortBy::from(sort).sort(&snapshot.goroutines, &mut chosen);
+            if let Some(Grouping::By(by)) = &query.group {
+                let groups = group(snapshot, chosen, by, symbols);
+                let document = document::groups::Document::new(
+                    target,
+                    snapshot,
+                    query.window(&groups),
+                    symbols,
+                    clock,
+                    Style::Compact,
+                )
+                .of_matching(groups.len())
+                .with_members(query.members())
+                .with_unknown(&view.unsure);
+                return write_json(chunks, &document);
+            }
+            let list = query
+                .window(&chosen)
+                .iter()
+                .filter_map(|index| snapshot.goroutines.get(*index));
+            let document = document::goroutines::Document::new(
                 target,
                 snapshot,
-                query.window(&groups),
+                list,
                 symbols,
                 clock,
                 Style::Compact,
             )
-            .of_matching(groups.len())
-            .with_members(query.members())
+            .of_matching(chosen.len())
             .with_unknown(&view.unsure);
-            return write_json(chunks, &document);
-        }
-        let list = query
-            .window(&chosen)
-            .iter()
-            .filter_map(|index| snapshot.goroutines.get(*index));
-        let document = document::goroutines::Document::new(
-            target,
-            snapshot,
-            list,
-            symbols,
-            clock,
-            Style::Compact,
-        )
-        .of_matching(chosen.len())
-        .with_unknown(&view.unsure);
-        write_json(chunks, &document)
-    }))
+            write_json(chunks, &document)
+        })
+    }
 }
 
 pub(super) async fn channels(
     State(shared): State<Arc<Shared>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref()).map_err(Problem::query)?;
-    let sort = query.sort().map_err(Problem::query)?;
-    let sort = sort.unwrap_or(ChannelSort::Address);
-    if query.group.is_some() {
-        return Err(Problem::query("group: channels have no groups".to_owned()));
+    let asked = Channels::asked(query.as_deref())?;
+    Ok(asked.answer(view_for_list(&shared, true).await?))
+}
+
+/// What a list of channels is asked.
+pub(super) struct Channels {
+    query: Query,
+    sort: ChannelSort,
+}
+
+impl Channels {
+    /// Parses what follows the question mark.
+    ///
+    /// # Errors
+    /// It is not what there is.
+    pub(super) fn asked(query: Option<&str>) -> Result<Channels, Problem> {
+        let query = Query::parse(query).map_err(Problem::query)?;
+        let sort = query.sort().map_err(Problem::query)?;
+        let sort = sort.unwrap_or(ChannelSort::Address);
+        if query.group.is_some() {
+            return Err(Problem::query("group: channels have no groups".to_owned()));
+        }
+        Ok(Channels { query, sort })
     }
-    let (mut view, seat) = view_for_list(&shared, true).await?;
-    Ok(stream(JSON_TYPE, move |chunks| {
-        let _seat = seat;
-        let traced = &shared.traced;
-        let snapshot = &mut view.snapshot;
-        listing::choose_channels(snapshot, &query.filter, &traced.symbols);
-        listing::sort_channels(&mut snapshot.channels, sort);
-        let document = document::channels::Document::new(
-            &traced.attached.target,
-            snapshot,
-            query.window(&snapshot.channels),
-            &traced.symbols,
-            traced.clock,
-        )
-        .of_matching(snapshot.channels.len());
-        write_json(chunks, &document)
-    }))
+
+    /// Sends the list.
+    pub(super) fn answer(self, seen: Seen) -> Response {
+        let Channels { query, sort } = self;
+        stream(JSON_TYPE, move |chunks| {
+            let Seen {
+                mut view,
+                target,
+                symbols,
+                clock,
+                seat: _seat,
+            } = seen;
+            let snapshot = &mut view.snapshot;
+            listing::choose_channels(snapshot, &query.filter, &symbols);
+            listing::sort_channels(&mut snapshot.channels, sort);
+            let document = document::channels::Document::new(
+                &target,
+                snapshot,
+                query.window(&snapshot.channels),
+                &symbols,
+                clock,
+            )
+            .of_matching(snapshot.channels.len());
+            write_json(chunks, &document)
+        })
+    }
 }
 
 pub(super) async fn findings(

@@ -83,6 +83,11 @@ impl Door {
         self.listener.local_addr().ok()
     }
 
+    /// Whether this machine alone can reach it.
+    pub(super) fn is_local(&self) -> std::io::Result<bool> {
+        Ok(self.listener.local_addr()?.ip().is_loopback())
+    }
+
     /// Whether it speaks HTTPS alone.
     pub(crate) const fn has_tls(&self) -> bool {
         self.tls.is_some()

@@ -19,10 +19,13 @@ use crate::document::{
 use crate::listing::{ChannelSort, Sort};
 
 /// A path, what answers there, and what that is.
-pub(super) struct Endpoint {
+pub(super) struct Endpoint<S = Shared> {
     pub(super) method: &'static str,
+    /// A part in braces stands for a number, which `place` describes.
     pub(super) path: &'static str,
-    pub(super) handler: fn() -> MethodRouter<Arc<Shared>>,
+    /// What stands in the path.
+    pub(super) place: Option<&'static Parameter>,
+    pub(super) handler: fn() -> MethodRouter<Arc<S>>,
     pub(super) summary: &'static str,
     pub(super) parameters: &'static [Parameter],
     /// What a request sends, as JSON.
@@ -57,6 +60,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/metrics",
+        place: None,
         handler: || get(api::metrics),
         summary: "Metrics for Prometheus",
         parameters: &[],
@@ -72,6 +76,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: OPEN,
+        place: None,
         handler: || get(api::healthz),
         summary: "Whether the trace is alive; needs no token",
         parameters: &[],
@@ -82,36 +87,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/goroutines",
+        place: None,
         handler: || get(api::goroutines),
         summary: "Goroutines with state, wait and stack, or groups of them",
-        parameters: &[
-            WITH,
-            WITHOUT,
-            Parameter {
-                name: "group",
-                required: false,
-                many: false,
-                description: "Gives groups in place of a list, the largest first: stack, state, reason, \
-                              `label K`, curloc, userloc, goloc, startloc, chan, wait, or none",
-                schema: || json_schema!({ "type": "string", "format": "gotrace-group" }),
-            },
-            Parameter {
-                name: "members",
-                required: false,
-                many: false,
-                description: "With `group`: at most so many ids of each group [default: all]",
-                schema: number,
-            },
-            Parameter {
-                name: "sort",
-                required: false,
-                many: false,
-                description: "Order of the list, and within groups [default: goid]",
-                schema: names::<Sort>,
-            },
-            LIMIT,
-            OFFSET,
-        ],
+        parameters: &[WITH, WITHOUT, GROUP, MEMBERS, SORT, LIMIT, OFFSET],
         body: None,
         answer: Answer {
             status: 200,
@@ -124,21 +103,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/channels",
+        place: None,
         handler: || get(api::channels),
         summary: "Channels that goroutines wait on, with both queues and, where gotrace was told so, values",
-        parameters: &[
-            WITH,
-            WITHOUT,
-            Parameter {
-                name: "sort",
-                required: false,
-                many: false,
-                description: "Order of the list [default: address]",
-                schema: names::<ChannelSort>,
-            },
-            LIMIT,
-            OFFSET,
-        ],
+        parameters: &[WITH, WITHOUT, CHANNEL_SORT, LIMIT, OFFSET],
         body: None,
         answer: document::<channels::Document<'_>>("gotrace.channels/1"),
         problems: &[],
@@ -146,6 +114,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/findings",
+        place: None,
         handler: || get(api::findings),
         summary: "What was found and stands: deadlocks, leaks, trends",
         parameters: &[],
@@ -156,6 +125,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/why",
+        place: None,
         handler: || get(why::answer),
         summary: "What one goroutine waits on, who could end that, and why they do not; reads memory anew",
         parameters: &[Parameter {
@@ -172,6 +142,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/history",
+        place: None,
         handler: || get(history::answer),
         summary: "The numbers of the last minute",
         parameters: &[],
@@ -182,6 +153,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/flow",
+        place: None,
         handler: || get(api::flow),
         summary: "The ways of messages, wake-ups and locks since attach",
         parameters: &[],
@@ -192,6 +164,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/snapshot",
+        place: None,
         handler: || get(snapshot::answer),
         summary: "A snapshot's file, as `gotrace snapshot` writes it, of what memory holds now",
         parameters: &[],
@@ -207,6 +180,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/stream",
+        place: None,
         handler: || get(stream::answer),
         summary: "What the trace says, and what happens, as it comes: server-sent events",
         parameters: &[
@@ -237,6 +211,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "post",
         path: "/api/v1/recorder/trigger",
+        place: None,
         handler: || post(trigger::answer),
         summary: "Writes the last seconds into a file, where gotrace keeps them",
         parameters: &[],
@@ -252,6 +227,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         method: "get",
         path: "/api/v1/openapi.json",
+        place: None,
         handler: || get(openapi::answer),
         summary: "This description",
         parameters: &[],
@@ -266,7 +242,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-const WITH: Parameter = Parameter {
+pub(super) const WITH: Parameter = Parameter {
     name: "with",
     required: false,
     many: true,
@@ -275,7 +251,7 @@ const WITH: Parameter = Parameter {
     schema: criterion,
 };
 
-const WITHOUT: Parameter = Parameter {
+pub(super) const WITHOUT: Parameter = Parameter {
     name: "without",
     required: false,
     many: true,
@@ -283,7 +259,40 @@ const WITHOUT: Parameter = Parameter {
     schema: criterion,
 };
 
-const LIMIT: Parameter = Parameter {
+pub(super) const GROUP: Parameter = Parameter {
+    name: "group",
+    required: false,
+    many: false,
+    description: "Gives groups in place of a list, the largest first: stack, state, reason, \
+                  `label K`, curloc, userloc, goloc, startloc, chan, wait, or none",
+    schema: || json_schema!({ "type": "string", "format": "gotrace-group" }),
+};
+
+pub(super) const MEMBERS: Parameter = Parameter {
+    name: "members",
+    required: false,
+    many: false,
+    description: "With `group`: at most so many ids of each group [default: all]",
+    schema: number,
+};
+
+pub(super) const SORT: Parameter = Parameter {
+    name: "sort",
+    required: false,
+    many: false,
+    description: "Order of the list, and within groups [default: goid]",
+    schema: names::<Sort>,
+};
+
+pub(super) const CHANNEL_SORT: Parameter = Parameter {
+    name: "sort",
+    required: false,
+    many: false,
+    description: "Order of the list [default: address]",
+    schema: names::<ChannelSort>,
+};
+
+pub(super) const LIMIT: Parameter = Parameter {
     name: "limit",
     required: false,
     many: false,
@@ -291,7 +300,7 @@ const LIMIT: Parameter = Parameter {
     schema: number,
 };
 
-const OFFSET: Parameter = Parameter {
+pub(super) const OFFSET: Parameter = Parameter {
     name: "offset",
     required: false,
     many: false,
@@ -299,7 +308,7 @@ const OFFSET: Parameter = Parameter {
     schema: number,
 };
 
-const fn document<T: JsonSchema>(description: &'static str) -> Answer {
+pub(super) const fn document<T: JsonSchema>(description: &'static str) -> Answer {
     Answer {
         status: 200,
         description,
@@ -308,7 +317,7 @@ const fn document<T: JsonSchema>(description: &'static str) -> Answer {
     }
 }
 
-fn goroutines_or_groups(generator: &mut SchemaGenerator) -> Schema {
+pub(super) fn goroutines_or_groups(generator: &mut SchemaGenerator) -> Schema {
     type List<'a> = goroutines::Document<'a, std::slice::Iter<'a, Goroutine>>;
     let list = generator.subschema_for::<List<'_>>();
     let groups = generator.subschema_for::<groups::Document<'_>>();
@@ -333,7 +342,7 @@ fn messages(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn text(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn text(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string" })
 }
 
@@ -345,12 +354,12 @@ fn criterion() -> Schema {
     })
 }
 
-fn number() -> Schema {
+pub(super) fn number() -> Schema {
     json_schema!({ "type": "integer", "minimum": 0, "maximum": u32::MAX })
 }
 
 /// The names that the command line takes.
-fn names<T: clap::ValueEnum>() -> Schema {
+pub(super) fn names<T: clap::ValueEnum>() -> Schema {
     let names = T::value_variants().iter().filter_map(T::to_possible_value);
     let names: Vec<String> = names.map(|name| name.get_name().to_owned()).collect();
     json_schema!({ "type": "string", "enum": names })
@@ -358,11 +367,19 @@ fn names<T: clap::ValueEnum>() -> Schema {
 
 /// What answers.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
-    let router = ENDPOINTS.iter().fold(Router::new(), |router, endpoint| {
+    complete(routes(ENDPOINTS).merge(page::router()), shared)
+}
+
+/// The routes of a table.
+pub(super) fn routes<S: Send + Sync + 'static>(endpoints: &[Endpoint<S>]) -> Router<Arc<S>> {
+    endpoints.iter().fold(Router::new(), |router, endpoint| {
         router.route(endpoint.path, (endpoint.handler)())
-    });
+    })
+}
+
+/// With an answer to whatever else is asked.
+pub(super) fn complete<S: Send + Sync + 'static>(router: Router<Arc<S>>, shared: Arc<S>) -> Router {
     router
-        .merge(page::router())
         .fallback(api::not_found)
         .method_not_allowed_fallback(api::not_allowed)
         .with_state(shared)

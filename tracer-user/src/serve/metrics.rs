@@ -1,5 +1,6 @@
 //! `/metrics`, in Prometheus' text format.
 
+use prometheus::proto::MetricFamily;
 use prometheus::{Encoder as _, TextEncoder};
 use tracer_model::symbol::Symbolizer;
 
@@ -20,8 +21,15 @@ pub(super) fn render(
     clock: WallClock,
     otel: Option<&Health>,
 ) -> prometheus::Result<String> {
-    let families = metrics::families(measured, attached, symbols, clock, otel);
+    encode(&metrics::families(measured, attached, symbols, clock, otel))
+}
+
+/// As Prometheus' text.
+///
+/// # Errors
+/// A metric could not be encoded: a defect of gotrace.
+pub(super) fn encode(families: &[MetricFamily]) -> prometheus::Result<String> {
     let mut bytes = Vec::new();
-    TextEncoder::new().encode(&families, &mut bytes)?;
+    TextEncoder::new().encode(families, &mut bytes)?;
     String::from_utf8(bytes).map_err(|error| prometheus::Error::Msg(error.to_string()))
 }

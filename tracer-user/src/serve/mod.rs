@@ -2,6 +2,7 @@
 //! the moment, on a thread of its own, so that a caller delays neither the trace nor its display.
 
 mod access;
+mod agent;
 mod api;
 mod body;
 mod connection;
@@ -24,10 +25,12 @@ use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::middleware;
+use axum::{Router, middleware};
+use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracer_golang::process::{ReadOptions, Symbols};
 
+use crate::agent::Pool;
 use crate::document::WallClock;
 use crate::document::run::Attached;
 use crate::otel::Health;
@@ -106,27 +109,15 @@ pub(crate) fn start(
     traced: Traced,
     otel: Option<Arc<Health>>,
 ) -> std::io::Result<Server> {
-    let Door {
-        listener,
-        tls,
-        access,
-    } = door;
-    listener.set_nonblocking(true)?;
-    let is_local = listener.local_addr()?.ip().is_loopback();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MOST_MAKERS)
-        .build()?;
-    let listener = {
-        let _inside = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
-    };
+    let is_local = door.is_local()?;
+    let has_token = door.access.token.is_some();
+    let runtime = runtime()?;
     let history = Arc::new(History::default());
     runtime.spawn(history::keep(Arc::clone(&history), traced.feed.outputs()));
     let shared = Arc::new(Shared {
         traced,
         otel,
-        has_token: access.token.is_some(),
+        has_token,
         is_local,
         lists: Arc::new(Semaphore::new(MOST_VIEWS)),
         glances: Arc::new(Semaphore::new(MOST_VIEWS)),
@@ -134,8 +125,39 @@ pub(crate) fn start(
         listeners: Arc::new(Semaphore::new(stream::MOST_LISTENERS)),
         history,
     });
+    listen(door, runtime, endpoint::router(shared))
+}
+
+/// Serves what `gotrace agent` follows.
+///
+/// # Errors
+/// The listener or a thread cannot be used.
+pub(crate) fn start_agent(door: Door, pool: Arc<Pool>) -> std::io::Result<Server> {
+    let router = agent::router(pool, door.access.token.is_some());
+    listen(door, runtime()?, router)
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MOST_MAKERS)
+        .build()
+}
+
+/// Lets in who may come in, on a thread of its own.
+fn listen(door: Door, runtime: Runtime, router: Router) -> std::io::Result<Server> {
+    let Door {
+        listener,
+        tls,
+        access,
+    } = door;
+    listener.set_nonblocking(true)?;
+    let listener = {
+        let _inside = runtime.enter();
+        tokio::net::TcpListener::from_std(listener)?
+    };
     let check = middleware::from_fn_with_state(Arc::new(access), access::check);
-    let router = endpoint::router(shared).layer(check);
+    let router = router.layer(check);
     let (end, ended) = watch::channel(false);
     let thread = std::thread::Builder::new()
         .name("gotrace-http".to_owned())

@@ -38,11 +38,19 @@ pub(super) async fn answer(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
     query::none(query.as_deref()).map_err(Problem::query)?;
-    Ok(Json(document(shared.has_token)))
+    Ok(Json(of_trace(shared.has_token)))
 }
 
-/// The document of a server with or without a token.
-pub(super) fn document(has_token: bool) -> Value {
+/// The document of a trace. A function of its own: a handler that names the table in which it stands is a cycle.
+fn of_trace(has_token: bool) -> Value {
+    document(ENDPOINTS, WHAT, has_token)
+}
+
+/// What the API of a trace tells.
+const WHAT: &str = "what it knows of the process that it traces";
+
+/// The document of a server with or without a token that tells `what`.
+pub(super) fn document<S>(endpoints: &[Endpoint<S>], what: &str, has_token: bool) -> Value {
     let mut generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .with(|settings| {
@@ -52,7 +60,7 @@ pub(super) fn document(has_token: bool) -> Value {
         .into_generator();
     let problem = generator.subschema_for::<Problem>();
     let mut paths = Map::new();
-    for endpoint in ENDPOINTS {
+    for endpoint in endpoints {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         methods[endpoint.method] = operation(endpoint, has_token, &mut generator);
     }
@@ -76,8 +84,7 @@ pub(super) fn document(has_token: bool) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": "MIT", "identifier": "MIT" },
             "description": format!(
-                "A continuous, non-stop tracer for Go programs: what it knows of the process that it \
-                 traces. Documents are described in docs/json.md. A request has at most {MOST_URI} bytes \
+                "A continuous, non-stop tracer for Go programs: {what}. Documents are described in docs/json.md. A request has at most {MOST_URI} bytes \
                  of path and query and {MOST_BODY} bytes of body."
             ),
         },
@@ -100,11 +107,12 @@ pub(super) fn document(has_token: bool) -> Value {
     document
 }
 
-fn operation(endpoint: &Endpoint, has_token: bool, generator: &mut SchemaGenerator) -> Value {
-    let parameters: Vec<Value> = endpoint
-        .parameters
-        .iter()
-        .map(|parameter| {
+fn operation<S>(endpoint: &Endpoint<S>, has_token: bool, generator: &mut SchemaGenerator) -> Value {
+    let in_path = endpoint.place.into_iter().map(|place| (place, "path"));
+    let in_query = endpoint.parameters.iter();
+    let parameters: Vec<Value> = in_path
+        .chain(in_query.map(|parameter| (parameter, "query")))
+        .map(|(parameter, place)| {
             let one = (parameter.schema)();
             let schema = if parameter.many {
                 json!({ "type": "array", "items": one })
@@ -113,7 +121,7 @@ fn operation(endpoint: &Endpoint, has_token: bool, generator: &mut SchemaGenerat
             };
             json!({
                 "name": parameter.name,
-                "in": "query",
+                "in": place,
                 "required": parameter.required,
                 "description": parameter.description,
                 "schema": schema,
@@ -152,7 +160,7 @@ fn operation(endpoint: &Endpoint, has_token: bool, generator: &mut SchemaGenerat
     operation
 }
 
-fn is_possible(status: u16, endpoint: &Endpoint, has_token: bool) -> bool {
+fn is_possible<S>(status: u16, endpoint: &Endpoint<S>, has_token: bool) -> bool {
     match status {
         401 => has_token && endpoint.path != OPEN,
         403 | 404 | 408 | 409 | 415 => endpoint.problems.contains(&status),
@@ -160,7 +168,7 @@ fn is_possible(status: u16, endpoint: &Endpoint, has_token: bool) -> bool {
     }
 }
 
-impl Endpoint {
+impl<S> Endpoint<S> {
     /// A name for programs: the path's last word with the method.
     fn operation_id(&self) -> String {
         let word = self.path.rsplit('/').next().unwrap_or_default();
@@ -177,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let document = document(true);
+        let document = of_trace(true);
         let text = document.to_string();
         let references = text.split("\"$ref\":\"#").skip(1);
         let references: BTreeSet<&str> = references

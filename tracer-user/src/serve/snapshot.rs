@@ -6,14 +6,16 @@ use std::sync::Arc;
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use tracer_golang::process::{ChannelScope, ReadOptions, ktime_now};
+use tokio::sync::Semaphore;
+use tracer_golang::process::{ChannelScope, ReadOptions, Symbols, ktime_now};
 use tracer_model::ids::Ktime;
 use tracer_model::snapshot::Snapshot;
 use tracer_record::Sink;
 
 use super::body::{Chunks, stream};
 use super::problem::Problem;
-use super::{PATIENCE, Shared, query};
+use super::{PATIENCE, Shared, Traced, query};
+use crate::document::WallClock;
 use crate::failure::Failure;
 use crate::open_files;
 use crate::record;
@@ -28,16 +30,33 @@ pub(super) async fn answer(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     query::none(query.as_deref()).map_err(Problem::query)?;
-    let permit = Arc::clone(&shared.snapshots).acquire_owned();
+    let Traced {
+        target,
+        options,
+        symbols,
+        clock,
+        ..
+    } = &shared.traced;
+    let (target, options) = (target.clone(), options.clone());
+    take(target, options, symbols.clone(), *clock, &shared.snapshots).await
+}
+
+/// Reads a process anew, when it is its turn, and sends what there is.
+pub(super) async fn take(
+    target: Target,
+    options: ReadOptions,
+    symbols: Symbols,
+    clock: WallClock,
+    turns: &Arc<Semaphore>,
+) -> Result<Response, Problem> {
+    let permit = Arc::clone(turns).acquire_owned();
     let permit = match tokio::time::timeout(PATIENCE, permit).await {
         Ok(Ok(permit)) => permit,
         _ => return Err(Problem::busy("another snapshot is being taken")),
     };
     let unread = |cause: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, cause);
-    let taken = tokio::task::spawn_blocking({
-        let shared = Arc::clone(&shared);
-        move || look(&shared.traced.target, &shared.traced.options)
-    });
+    let info = target.info.clone();
+    let taken = tokio::task::spawn_blocking(move || look(&target, &options));
     let snapshot = match taken.await {
         Ok(Ok(snapshot)) => snapshot,
         Ok(Err(failure)) => return Err(unread(failure.to_string().replace('\n', "; "))),
@@ -45,17 +64,9 @@ pub(super) async fn answer(
     };
     Ok(stream(SNAPSHOT_TYPE, move |chunks| {
         let _permit = permit;
-        let traced = &shared.traced;
-        let target = traced.target.info.clone();
-        record::write_look_into(
-            Sent(chunks),
-            target,
-            traced.clock,
-            &snapshot,
-            &traced.symbols,
-        )
-        .map(drop)
-        .map_err(io::Error::other)
+        record::write_look_into(Sent(chunks), info, clock, &snapshot, &symbols)
+            .map(drop)
+            .map_err(io::Error::other)
     }))
 }
 

@@ -1,4 +1,4 @@
-//! CPU time of another process.
+//! CPU time of another process, and of a thread of this one.
 
 use std::io;
 
@@ -21,6 +21,9 @@ impl CpuClock {
             error => Err(io::Error::from_raw_os_error(error)),
         }
     }
+
+    /// The clock of whichever thread asks it.
+    pub(crate) const THREAD: CpuClock = CpuClock(libc::CLOCK_THREAD_CPUTIME_ID);
 
     /// CPU time since the process began, in nanoseconds.
     ///

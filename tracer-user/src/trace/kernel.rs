@@ -8,6 +8,7 @@
 //! its own, placed and removed side by side, since each waits for the kernel.
 
 mod multi;
+pub(crate) mod watch;
 
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};

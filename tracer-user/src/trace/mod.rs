@@ -13,7 +13,7 @@
 //!   listens.
 
 pub(crate) mod calibrate;
-mod cpu_clock;
+pub(crate) mod cpu_clock;
 pub(crate) mod decode;
 mod estimate;
 pub(crate) mod feed;

@@ -1,4 +1,5 @@
-//! The thread that reads the target's memory, again and again, without stopping it.
+//! Reads the target's memory, again and again, without stopping it: how, how often, and the thread that does so
+//! for one target.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -62,52 +63,112 @@ pub(crate) enum Observation {
     Gone,
 }
 
-/// Reads until `asked` is closed or the target ends; sooner than the interval says when asked to.
-pub(crate) fn observe(
-    mut process: GoProcess,
-    options: &ReadOptions,
-    interval: Duration,
-    inputs: &Sender<Input>,
-    asked: &Receiver<()>,
-) {
-    let mut next_mark = Instant::now();
-    let mut rounds = 0u32;
-    let mut suspense = Suspense::default();
-    loop {
-        let started = Instant::now();
-        let (observation, marked) =
-            round(&mut process, options, rounds > 0 && started >= next_mark);
-        let took = started.elapsed();
-        if marked {
-            next_mark = Instant::now() + took * MARK_PAUSE;
+/// How often memory is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Between two reads, if these take less.
+    pub(crate) interval: Duration,
+    /// Reads at the beginning that follow each other sooner.
+    pub(crate) eager: u32,
+    /// Between two searches for what is reachable at least, unless another one would soon make a verdict surer.
+    pub(crate) between_marks: Duration,
+}
+
+impl Pace {
+    /// Of who reads one target alone.
+    pub(crate) const fn of_one(interval: Duration) -> Pace {
+        Pace {
+            interval,
+            eager: 3,
+            between_marks: Duration::ZERO,
         }
+    }
+}
+
+/// Reads one process.
+pub(crate) struct Reader {
+    process: GoProcess,
+    options: ReadOptions,
+    pace: Pace,
+    next_mark: Instant,
+    rounds: u32,
+    suspense: Suspense,
+    /// What the last round took.
+    took: Duration,
+}
+
+impl Reader {
+    pub(crate) fn new(process: GoProcess, options: ReadOptions, pace: Pace) -> Reader {
+        Reader {
+            process,
+            options,
+            pace,
+            next_mark: Instant::now(),
+            rounds: 0,
+            suspense: Suspense::default(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// Reads once.
+    pub(crate) fn round(&mut self) -> Observation {
+        let started = Instant::now();
+        let mark = self.rounds > 0 && started >= self.next_mark;
+        let (observation, marked) = round(&mut self.process, &self.options, mark);
+        self.took = started.elapsed();
         if let Observation::Snapshot(snapshot) = &observation
             && let Some(found) = &snapshot.reachability
         {
-            suspense.found(found);
+            self.suspense.found(found);
         }
-        let gone = matches!(observation, Observation::Gone);
-        if inputs.send(Input::Observation(observation)).is_err() || gone {
-            return;
+        if marked {
+            let pause = match self.suspense.goes_on() {
+                true => Duration::ZERO,
+                false => self.pace.between_marks,
+            };
+            self.next_mark = Instant::now() + pause.max(self.took * MARK_PAUSE);
         }
+        observation
+    }
+
+    /// For how long not to read after a round.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let interval = self.pace.interval;
         // The first picture is to come at once, the first verdict soon after it.
-        let pause = if rounds < 3 {
+        let pause = if self.rounds < self.pace.eager {
             interval.min(Duration::from_millis(200))
-        } else if suspense.goes_on() {
+        } else if self.suspense.goes_on() {
             interval.min(HURRY)
         } else {
             interval
         };
-        rounds = rounds.saturating_add(1);
+        self.rounds = self.rounds.saturating_add(1);
         // At irregular moments: what the target does by the clock must not fall between the same two
         // reads each time, or a reference that it moves then would never be seen.
         let jitter = (pause / 8).mul_f64(fastrand::f64());
-        let pause = pause.saturating_sub(took).max(took * SNAPSHOT_PAUSE) + jitter;
+        pause.saturating_sub(self.took).max(self.least_pause()) + jitter
+    }
+
+    /// The pause that even who is in a hurry keeps.
+    fn least_pause(&self) -> Duration {
+        self.took * SNAPSHOT_PAUSE
+    }
+}
+
+/// Reads until `asked` is closed or the target ends; sooner than the interval says when asked to.
+pub(crate) fn observe(mut reader: Reader, inputs: &Sender<Input>, asked: &Receiver<()>) {
+    loop {
+        let observation = reader.round();
+        let gone = matches!(observation, Observation::Gone);
+        if inputs.send(Input::Observation(observation)).is_err() || gone {
+            return;
+        }
+        let pause = reader.pause();
         let now = Instant::now();
         let mut next = now + pause;
         loop {
             match asked.recv_timeout(next.saturating_duration_since(Instant::now())) {
-                Ok(()) => next = next.min(now + took * SNAPSHOT_PAUSE),
+                Ok(()) => next = next.min(now + reader.least_pause()),
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => return,
             }

@@ -11,6 +11,9 @@ use crate::failure::Failure;
 /// with 5.15, the BPF ring buffer with 5.8.
 pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 15);
 
+/// The oldest kernel that has the BPF ring buffer.
+const OLDEST_WATCH: (u32, u32) = (5, 8);
+
 /// Bits of the kernel's capability sets (include/uapi/linux/capability.h).
 pub(crate) const CAP_SYS_PTRACE: u32 = 19;
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
@@ -121,6 +124,36 @@ impl Host {
         ])
     }
 
+    /// Checks that the processes of the node may be watched, and their memory read.
+    ///
+    /// # Errors
+    /// The kernel feature or capability that is missing.
+    pub(crate) fn check_watch(&self) -> Result<(), Failure> {
+        if let Some(version) = self.kernel_version()
+            && version < OLDEST_WATCH
+        {
+            return Err(Failure::new(format!(
+                "this kernel ({}) is too old to say which processes begin and end",
+                self.release
+            ))
+            .because("the BPF ring buffer needs Linux 5.8")
+            .next("use --scan 10s, which lists all processes so often, or a newer kernel"));
+        }
+        self.check_capabilities(&[
+            (CAP_BPF, "CAP_BPF", "to load BPF programs"),
+            (
+                CAP_PERFMON,
+                "CAP_PERFMON",
+                "to learn which processes begin and end; --scan does without",
+            ),
+            (
+                CAP_SYS_PTRACE,
+                "CAP_SYS_PTRACE",
+                "to read the memory of processes",
+            ),
+        ])
+    }
+
     fn check_capabilities(&self, needed: &[(u32, &str, &str)]) -> Result<(), Failure> {
         let implied =
             |capability| matches!(capability, CAP_BPF | CAP_PERFMON) && self.can(CAP_SYS_ADMIN);
@@ -187,6 +220,19 @@ mod tests {
                     assert!(message.contains("next: "), "{message}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn watching_needs_no_types_of_the_kernel() {
+        assert!(host("5.8.0", false, ALL).check_watch().is_ok());
+        for (host, missing) in [
+            (host("5.7.0", false, ALL), "5.8"),
+            (host("6.1.0", false, ALL & !(1 << CAP_PERFMON)), "--scan"),
+            (host("6.1.0", false, ALL & !(1 << CAP_BPF)), "CAP_BPF"),
+        ] {
+            let message = host.check_watch().expect_err(missing).to_string();
+            assert!(message.contains(missing), "{message}");
         }
     }
 

@@ -1,0 +1,136 @@
+//! `gotrace agent`: finds all Go processes of a node and follows them until it is told to end.
+//!
+//! - [`discover`] hears from the kernel which processes begin to run a program and which end, and walks through
+//!   /proc at the beginning and after a loss;
+//! - [`binaries`] knows programs: each is read once, however many processes run it;
+//! - [`pool`] has a few threads that look at new processes and read those that are followed, each in its turn,
+//!   within one budget of CPU time for all;
+//! - [`follow`] is one process: what memory said, what was found;
+//! - [`container`] and [`names`] say where it runs and what that is called.
+//!
+//! What is kept of a process goes when it ends: there is no thread, descriptor or map of its own.
+
+pub(crate) mod binaries;
+mod budget;
+pub(crate) mod container;
+mod discover;
+pub(crate) mod follow;
+pub(crate) mod health;
+pub(crate) mod names;
+mod pool;
+mod select;
+mod voice;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use tracer_golang::process::ReadOptions;
+
+use crate::document::WallClock;
+use crate::document::agent::{Line, Started};
+use crate::failure::Failure;
+use crate::trace::kernel::watch::Watch;
+
+pub(crate) use discover::Discovery;
+pub(crate) use pool::Pool;
+pub(crate) use select::Selection;
+
+use names::Names;
+use voice::Voice;
+
+/// Threads that look at processes and read them: while one reads a large one, the others are not kept waiting.
+const WORKERS: usize = 2;
+
+/// How the agent works.
+pub(crate) struct Settings {
+    pub(crate) discovery: Discovery,
+    /// Between two reads of a process.
+    pub(crate) interval: Duration,
+    /// For how long something must grow until it is said, in nanoseconds.
+    pub(crate) trend_window: u64,
+    /// The share of one CPU that reads may take.
+    pub(crate) cpu_share: f64,
+    /// How memory is read.
+    pub(crate) options: ReadOptions,
+    pub(crate) selection: Selection,
+    pub(crate) names: Names,
+    pub(crate) clock: WallClock,
+}
+
+/// The running agent.
+pub(crate) struct Agent {
+    pool: Arc<Pool>,
+    voice: Arc<Voice>,
+    /// Closed to end the thread that discovers.
+    stop: OwnedFd,
+    threads: Vec<JoinHandle<()>>,
+    writer: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts its threads.
+    ///
+    /// # Errors
+    /// The kernel does not let it watch processes, or a thread cannot be started.
+    pub(crate) fn start(settings: Settings, started: &Started) -> Result<Agent, Failure> {
+        let failed =
+            |error: &dyn std::fmt::Display| Failure::new("cannot start the agent").because(error);
+        let watch = match settings.discovery {
+            Discovery::Kernel => Some(Watch::load().map_err(|error| {
+                failed(&error).next(
+                    "give CAP_BPF and CAP_PERFMON, or --scan 10s, which lists all processes so often",
+                )
+            })?),
+            Discovery::Scan(_) => None,
+        };
+        let discovery = settings.discovery;
+        let (voice, writer) = Voice::start(settings.clock).map_err(|error| failed(&error))?;
+        voice.say(Line::Started(started));
+        let pool = Arc::new(Pool::new(settings, Arc::clone(&voice)));
+        let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(&error))?;
+        let mut threads = Vec::new();
+        let discover = {
+            let pool = Arc::clone(&pool);
+            move || discover::discover(watch, discovery, &pool, &stopped)
+        };
+        threads.push(spawn("gotrace-watch", discover).map_err(|error| failed(&error))?);
+        for _ in 0..WORKERS {
+            let pool = Arc::clone(&pool);
+            let work = move || pool.work();
+            threads.push(spawn("gotrace-memory", work).map_err(|error| failed(&error))?);
+        }
+        Ok(Agent {
+            pool,
+            voice,
+            stop,
+            threads,
+            writer,
+        })
+    }
+
+    /// What is followed.
+    pub(crate) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.pool)
+    }
+
+    /// Ends the threads and writes what was said.
+    pub(crate) fn finish(self) {
+        drop(self.stop);
+        self.pool.end();
+        let ended: Vec<_> = self.threads.into_iter().map(JoinHandle::join).collect();
+        self.voice.end();
+        let written = self.writer.join();
+        for result in ended.into_iter().chain([written]) {
+            if let Err(panic) = result {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}

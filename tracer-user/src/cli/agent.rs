@@ -1,0 +1,42 @@
+//! What can be typed of `gotrace agent`.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::serve::ServeArgs;
+use crate::listing::duration;
+
+/// `--help` of `agent`.
+const AGENT: &str = "Prints one JSON object a line (docs/agent.md): a process found, gone or refused, a finding that \
+    began or ended.\n\n\
+    Examples:\n  \
+    gotrace agent                                   all Go processes of this machine\n  \
+    gotrace agent --name 'api*' --deny kubelet      by the name of process or file\n  \
+    gotrace agent --listen 0.0.0.0:9477 --token-file t --tls-cert c --tls-key k\n  \
+    gotrace agent --scan 10s --interval 1m          without BPF, and rarely";
+
+#[derive(Debug, Args)]
+#[command(after_help = AGENT)]
+pub(crate) struct AgentArgs {
+    /// Follow only processes whose name, or whose file's name, matches this glob (more than once for several)
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) name: Vec<String>,
+    /// Leave out processes whose name, or whose file's name, matches this glob, whatever --name says
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) deny: Vec<String>,
+    /// Time between two reads of a process' memory, as far as --cpu pays for it
+    #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "15s")]
+    pub(crate) interval: Duration,
+    /// How much of one CPU the reads of all processes may take together
+    #[arg(long, value_name = "PERCENT", value_parser = super::budget, default_value = "2%")]
+    pub(crate) cpu: f64,
+    /// For how long something must grow or jam until it is said
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
+    pub(crate) trend_window: Duration,
+    /// List all processes so often, where BPF may not be used, in place of hearing from the kernel which begin and end
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(crate) scan: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
