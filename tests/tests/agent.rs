@@ -43,7 +43,14 @@ impl Drop for Other {
 fn go_processes_are_found_followed_and_let_go() {
     require_root();
     let stuck = Target::start("stuck", &[]);
-    let mut agent = Gotrace::start(&[&["agent", "--listen", "127.0.0.1:0"][..], &OFTEN].concat());
+    // Whatever else runs on this machine would have its turns, too.
+    let names = ["stuck", "hello", "relay", "sleep"].map(|name| ["--name", name]);
+    let arguments = [
+        &["agent", "--listen", "127.0.0.1:0"][..],
+        names.as_flattened(),
+    ]
+    .concat();
+    let mut agent = Gotrace::start(&[&arguments[..], &OFTEN].concat());
     let started = agent.until("started", |_| true);
     assert_eq!(started["discovery"], "bpf");
     let address = started["listening"].as_str().expect("it listens");

@@ -1,6 +1,6 @@
 //! Programs that are known by now: each is read once, however many processes run it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +12,10 @@ use tracer_golang::binary::{BinaryError, GoBinary};
 /// Programs that are no Go programs, or that cannot be read, are remembered up to this number; then all are
 /// forgotten and looked at anew.
 const MOST_OTHERS: usize = 4096;
+
+/// Go programs that are kept though none of their processes may live any more: what is run again and again, each
+/// time for moments, is not to be read each time.
+const RECENT: usize = 8;
 
 /// Which file it is: one that was replaced, or written to, is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +33,7 @@ pub(crate) enum Unread {
     Gone,
     /// It is no Go program.
     NotGo,
-    /// It is one that was not asked for.
+    /// It was not asked for.
     NotSelected,
     /// It is one, most likely, but cannot be read.
     Refused {
@@ -104,9 +108,20 @@ impl From<&BinaryError> for Unread {
 
 #[derive(Default)]
 struct Known {
-    /// Gone with the last process that runs it.
+    /// Gone with the last process that runs it, unless it is among those of `recent`.
     programs: HashMap<Key, Weak<GoBinary>>,
+    /// The last one first.
+    recent: VecDeque<Arc<GoBinary>>,
     others: HashMap<Key, Unread>,
+}
+
+impl Known {
+    /// Keeps a program for as long as few others are asked for.
+    fn used(&mut self, binary: &Arc<GoBinary>) {
+        self.recent.retain(|recent| !Arc::ptr_eq(recent, binary));
+        self.recent.push_front(Arc::clone(binary));
+        self.recent.truncate(RECENT);
+    }
 }
 
 /// Everything that is known of files.
@@ -140,6 +155,7 @@ impl Binaries {
             return Err(other.clone());
         }
         if let Some(binary) = known.programs.get(&key).and_then(Weak::upgrade) {
+            known.used(&binary);
             return Ok(binary);
         }
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -149,6 +165,7 @@ impl Binaries {
                 let binary = Arc::new(binary);
                 known.programs.retain(|_, known| known.strong_count() > 0);
                 known.programs.insert(key, Arc::downgrade(&binary));
+                known.used(&binary);
                 Ok(binary)
             }
             Err(error) => {
@@ -162,7 +179,7 @@ impl Binaries {
         }
     }
 
-    /// Programs that are held for the processes that run them.
+    /// Go programs that are held.
     pub(crate) fn held(&self) -> usize {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let held = known.programs.values();

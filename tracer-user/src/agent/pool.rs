@@ -322,10 +322,11 @@ impl Pool {
         if pid == std::process::id() {
             return Err(Refusal::For(Unread::NotGo));
         }
-        let binary = self.binaries.of(pid).map_err(Refusal::For)?;
+        // Before its file is read.
         if !self.is_selected(pid) {
             return Err(Refusal::For(Unread::NotSelected));
         }
+        let binary = self.binaries.of(pid).map_err(Refusal::For)?;
         follow::follow(pid, &binary, &self.settings, &self.voice)
     }
 

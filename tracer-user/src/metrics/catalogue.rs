@@ -296,7 +296,7 @@ pub(in crate::metrics) mod of_agent {
         REFUSED = Counter "gotrace_agent_processes_refused_total" [Refusal] Observe
             "Of these, those that were refused, by reason.";
         BINARIES = Gauge "gotrace_agent_binaries" [] Observe
-            "Different programs of the processes that are followed.";
+            "Different Go programs that are known: those of the processes that are followed, and the last few others.";
         WALKS = Counter "gotrace_agent_walks_total" [] Observe
             "Times that all processes of the node were listed.";
         UNSEEN = Counter "gotrace_agent_events_lost_total" [] Observe
