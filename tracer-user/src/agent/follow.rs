@@ -83,6 +83,14 @@ pub(super) enum Refusal {
     NotYet(String),
 }
 
+/// When a process was started, in clock ticks since boot; `None` if it has ended.
+pub(super) fn start_of(pid: u32) -> Option<u64> {
+    let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+    let stat = process.stat().ok()?;
+    // Of a zombie all but its exit code is gone.
+    (!matches!(stat.state, 'Z' | 'X' | 'x')).then_some(stat.starttime)
+}
+
 /// Begins to follow a process.
 pub(super) fn follow(
     pid: u32,
@@ -91,11 +99,7 @@ pub(super) fn follow(
     voice: &Arc<Voice>,
 ) -> Result<(Arc<Followed>, Reader), Refusal> {
     let gone = || Refusal::For(Unread::Gone);
-    let start = i32::try_from(pid)
-        .ok()
-        .and_then(|pid| procfs::process::Process::new(pid).ok()?.stat().ok())
-        .ok_or_else(gone)?
-        .starttime;
+    let start = start_of(pid).ok_or_else(gone)?;
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let place = Place::of(&groups);
     let target = Target::of_known(pid, Arc::clone(binary)).map_err(|_| gone())?;

@@ -416,8 +416,8 @@ impl Pool {
             };
             if came == Came::Gone {
                 let gone = table.forget(pid);
-                // It may run another program, of which nobody told.
-                table.plan_look(pid, Instant::now(), None);
+                // It may run another program. If nobody tells of that until then:
+                table.plan_look(pid, Instant::now() + SETTLE, None);
                 gone
             } else {
                 entry.reader = Some(reader);
@@ -427,7 +427,9 @@ impl Pool {
         };
         self.changed.notify_one();
         if let Some(followed) = gone {
-            self.say_gone(&followed, "exit");
+            // That memory is another one is seen before it is told.
+            let lives = follow::start_of(pid) == Some(followed.card.identity.start);
+            self.say_gone(&followed, if lives { "exec" } else { "exit" });
         }
     }
 }
