@@ -8,6 +8,9 @@ mod dap;
 mod doctor;
 mod document;
 mod failure;
+// Only its tests use it until an agent does.
+#[cfg(test)]
+mod kubernetes;
 mod listing;
 mod log;
 mod malloc;
