@@ -5,7 +5,6 @@ mod config;
 mod dap;
 mod doctor;
 mod export;
-#[cfg(test)]
 mod kubernetes;
 mod record;
 mod remote;
@@ -29,7 +28,6 @@ pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use dap::DapArgs;
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use export::{ExportArgs, ExportFormat, ExportSource, ProfileKind};
-#[cfg(test)]
 pub(crate) use kubernetes::{Events, KubernetesArgs};
 pub(crate) use record::{DiffArgs, LastArgs, RecordArgs, ReplayArgs};
 pub(crate) use remote::RemoteArgs;

@@ -8,8 +8,6 @@ mod dap;
 mod doctor;
 mod document;
 mod failure;
-// Only its tests use it until an agent does.
-#[cfg(test)]
 mod kubernetes;
 mod listing;
 mod log;

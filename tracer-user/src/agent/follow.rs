@@ -9,11 +9,14 @@ use tracer_model::ids::Ktime;
 
 use super::Settings;
 use super::binaries::{Reason, Unread};
+use super::cluster::Cluster;
 use super::container::{Place, Runtime};
 use super::names::{Identity, Names, PodNames};
 use super::voice::Voice;
+use crate::cli::Level;
 use crate::document::WallClock;
 use crate::document::agent::{Line, Process, State};
+use crate::kubernetes::{Choice, Decision};
 use crate::target::{Target, file_name};
 use crate::trace::measure::Measured;
 use crate::trace::observer::{Observation, Pace, Reader};
@@ -81,6 +84,49 @@ pub(super) enum Refusal {
     For(Unread),
     /// Its runtime may not be there yet.
     NotYet(String),
+    /// It is not selected as things are, which can change; the reason, and whether that may be soon.
+    NotSelected { why: String, soon: bool },
+}
+
+/// Who a process is, and by whom its container is run; `None` if it has ended.
+fn identify(pid: u32) -> Option<(Identity, Option<Runtime>)> {
+    let start = start_of(pid)?;
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let place = Place::of(&groups);
+    let identity = Identity {
+        pid,
+        start,
+        container: place.container,
+        pod_uid: place.pod,
+    };
+    Some((identity, place.runtime))
+}
+
+/// Whether a cluster wants a process to be followed.
+pub(super) fn check(pid: u32, cluster: &Cluster) -> Result<(), Refusal> {
+    let (identity, _) = identify(pid).ok_or(Refusal::For(Unread::Gone))?;
+    if identity.pod_uid.is_none() {
+        // It is not moved into one later.
+        return Err(Refusal::For(Unread::NotSelected));
+    }
+    let Decision { choice, reason } = cluster.decide(&identity);
+    match choice {
+        Choice::Trace(None | Some(Level::Observe)) => {
+            tracing::debug!("process {pid} is selected: {reason}");
+            Ok(())
+        }
+        Choice::Trace(Some(level)) => {
+            let level = level.name();
+            tracing::debug!(
+                "process {pid} is selected: {reason}; an agent observes, not more ({level})"
+            );
+            Ok(())
+        }
+        Choice::Skip | Choice::Wait => Err(Refusal::NotSelected {
+            why: reason,
+            soon: choice == Choice::Wait,
+        }),
+    }
 }
 
 /// When a process was started, in clock ticks since boot; `None` if it has ended.
@@ -99,19 +145,13 @@ pub(super) fn follow(
     voice: &Arc<Voice>,
 ) -> Result<(Arc<Followed>, Reader), Refusal> {
     let gone = || Refusal::For(Unread::Gone);
-    let start = start_of(pid).ok_or_else(gone)?;
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let place = Place::of(&groups);
+    let (identity, runtime) = identify(pid).ok_or_else(gone)?;
+    let cluster = settings.cluster.clone();
     let target = Target::of_known(pid, Arc::clone(binary)).map_err(|_| gone())?;
     let process = GoProcess::attach(pid, Arc::clone(binary)).map_err(refusal)?;
     let card = Arc::new(Card {
-        identity: Identity {
-            pid,
-            start,
-            container: place.container,
-            pod_uid: place.pod,
-        },
-        runtime: place.runtime,
+        identity,
+        runtime,
         process: file_name(&target.info.exe),
         since: settings.clock.rfc3339(ktime_now()),
         names: Arc::clone(&settings.names),
@@ -129,10 +169,15 @@ pub(super) fn follow(
             symbols: Arc::new(symbols.clone()),
             clock: settings.clock,
             listener: Box::new(move |output| match output {
-                Output::Finding(finding) => voice.say(Line::Finding {
-                    process: &spoken.process(),
-                    finding: &finding,
-                }),
+                Output::Finding(finding) => {
+                    if let Some(cluster) = &cluster {
+                        cluster.report(&spoken.identity, &finding);
+                    }
+                    voice.say(Line::Finding {
+                        process: &spoken.process(),
+                        finding: &finding,
+                    });
+                }
                 Output::Resolved(id) => voice.say(Line::Resolved {
                     process: &spoken.process(),
                     id: &id,

@@ -6,12 +6,14 @@
 //! - [`pool`] has a few threads that look at new processes and read those that are followed, each in its turn,
 //!   within one budget of CPU time for all;
 //! - [`follow`] is one process: what memory said, what was found;
-//! - [`container`] and [`names`] say where it runs and what that is called.
+//! - [`container`] and [`names`] say where it runs and what that is called;
+//! - [`cluster`] knows what the Kubernetes API says of that, if there is one.
 //!
 //! What is kept of a process goes when it ends: there is no thread, descriptor or map of its own.
 
 pub(crate) mod binaries;
 mod budget;
+pub(crate) mod cluster;
 pub(crate) mod container;
 mod discover;
 pub(crate) mod follow;
@@ -38,6 +40,7 @@ pub(crate) use discover::Discovery;
 pub(crate) use pool::Pool;
 pub(crate) use select::Selection;
 
+use cluster::Cluster;
 use names::Names;
 use voice::Voice;
 
@@ -57,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) options: ReadOptions,
     pub(crate) selection: Selection,
     pub(crate) names: Names,
+    /// If the node is one of a cluster.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     pub(crate) clock: WallClock,
 }
 

@@ -10,11 +10,13 @@ use tracer_golang::process::ReadOptions;
 use super::Settings;
 use super::binaries::{Binaries, Reason, Unread};
 use super::budget::Budget;
+use super::cluster::Cluster;
 use super::follow::{self, Came, Followed, Refusal};
 use super::health::Health;
 use super::voice::Voice;
 use crate::document::WallClock;
 use crate::document::agent::{Line, PROCESSES, Processes, Refused};
+use crate::kubernetes::Choice;
 use crate::target;
 use crate::trace::cpu_clock::CpuClock;
 use crate::trace::kernel::watch::Happened;
@@ -26,6 +28,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// Between the first two looks at one whose runtime is not; each pause is twice as long as the one before.
 const RETRY: Duration = Duration::from_millis(50);
+/// Until one is looked at again that was not selected: labels and annotations of its pod may be others by then.
+const SELECT_AGAIN: Duration = Duration::from_secs(60);
 /// Processes that are followed at most.
 const MOST_FOLLOWED: usize = 1024;
 /// Processes that are refused, of which that is remembered.
@@ -295,13 +299,17 @@ impl Pool {
         match self.judge(pid) {
             Ok((followed, reader)) => self.found(pid, pending, followed, reader),
             Err(Refusal::NotYet(_)) if since.elapsed() < START_PATIENCE => {
-                let pause = RETRY * 2u32.saturating_pow(pending.looks.min(8) - 1);
-                let mut table = self.table();
-                // Else it was executed anew meanwhile, or has ended.
-                if is_current(&table, pid, pending) {
-                    table.plan_look(pid, Instant::now() + pause, Some(pending));
+                self.look_again(pid, pending, pause(pending));
+            }
+            Err(Refusal::NotSelected { why, soon }) => {
+                tracing::debug!("process {pid} is not followed: {why}");
+                if pending.looks == 1 {
+                    self.health.not_selected.add(1);
                 }
-                self.changed.notify_one();
+                // What is waited for is not that it starts.
+                pending.since = None;
+                let pause = if soon { pause(pending) } else { SELECT_AGAIN };
+                self.look_again(pid, pending, pause);
             }
             Err(Refusal::NotYet(why)) => self.refuse(pid, pending, Reason::SelfCheck, &why),
             Err(Refusal::For(Unread::Refused { reason, why })) => {
@@ -318,13 +326,26 @@ impl Pool {
         }
     }
 
+    fn look_again(&self, pid: u32, pending: Pending, pause: Duration) {
+        let mut table = self.table();
+        // Else it was executed anew meanwhile, or has ended.
+        if is_current(&table, pid, pending) {
+            table.plan_look(pid, Instant::now() + pause, Some(pending));
+        }
+        drop(table);
+        self.changed.notify_one();
+    }
+
     fn judge(&self, pid: u32) -> Result<(Arc<Followed>, Reader), Refusal> {
         if pid == std::process::id() {
             return Err(Refusal::For(Unread::NotGo));
         }
-        // Before its file is read.
+        // Before its program is read: what is not wanted costs little however often it is looked at.
         if !self.is_selected(pid) {
             return Err(Refusal::For(Unread::NotSelected));
+        }
+        if let Some(cluster) = &self.settings.cluster {
+            follow::check(pid, cluster)?;
         }
         let binary = self.binaries.of(pid).map_err(Refusal::For)?;
         follow::follow(pid, &binary, &self.settings, &self.voice)
@@ -354,6 +375,14 @@ impl Pool {
         self.voice.say(Line::Found {
             process: &followed.card.process(),
         });
+    }
+
+    /// Whether the cluster says of a process that is followed that it is not to be any more. One whose pod is not known
+    /// any more ends soon.
+    fn is_left(&self, followed: &Followed) -> bool {
+        let identity = &followed.card.identity;
+        let cluster = self.settings.cluster.as_ref();
+        cluster.is_some_and(|cluster| cluster.decide(identity).choice == Choice::Skip)
     }
 
     fn is_selected(&self, pid: u32) -> bool {
@@ -400,6 +429,24 @@ impl Pool {
 
     /// Reads a process that is followed.
     fn read(&self, pid: u32, number: u64, followed: &Arc<Followed>, mut reader: Box<Reader>) {
+        if self.is_left(followed) {
+            let gone = {
+                let mut table = self.table();
+                let entry = table.followed.get(&pid);
+                let gone = entry
+                    .is_some_and(|entry| entry.number == number)
+                    .then(|| table.forget(pid))
+                    .flatten();
+                if gone.is_some() {
+                    table.plan_look(pid, Instant::now() + SELECT_AGAIN, None);
+                }
+                gone
+            };
+            if let Some(followed) = gone {
+                self.say_gone(&followed, "not_selected");
+            }
+            return;
+        }
         let came = followed.observed(reader.round());
         match came {
             Came::Read => self.health.reads.add(1),
@@ -432,6 +479,11 @@ impl Pool {
             self.say_gone(&followed, if lives { "exec" } else { "exit" });
         }
     }
+}
+
+/// Until the next look at a process for which it was too early.
+fn pause(pending: Pending) -> Duration {
+    RETRY * 2u32.saturating_pow(pending.looks.min(8) - 1)
 }
 
 /// Whether a look is still the last one that was planned for a process.
@@ -479,6 +531,11 @@ impl Pool {
                 .collect(),
             refused,
         }
+    }
+
+    /// The cluster, if the node is one of one.
+    pub(crate) fn cluster(&self) -> Option<&Cluster> {
+        self.settings.cluster.as_deref()
     }
 
     pub(crate) fn clock(&self) -> WallClock {

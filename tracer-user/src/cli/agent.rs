@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::kubernetes::KubernetesArgs;
 use super::serve::ServeArgs;
 use crate::listing::duration;
 
@@ -39,4 +40,6 @@ pub(crate) struct AgentArgs {
     pub(crate) scan: Option<Duration>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArgs,
 }

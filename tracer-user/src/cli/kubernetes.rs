@@ -12,7 +12,7 @@ use crate::kubernetes::LabelSelector;
 #[command(next_help_heading = "Kubernetes")]
 pub(crate) struct KubernetesArgs {
     /// This node's name, as the cluster has it: names pods, and selects by them
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", hide_env_values = true)]
     pub(crate) node: Option<String>,
     /// Where the Kubernetes API is [default: as a pod is told]
     #[arg(long, value_name = "URL", requires = "node")]
@@ -32,12 +32,13 @@ pub(crate) struct KubernetesArgs {
     /// Trace pods with such labels alone, as for `kubectl -l`: app=shop,tier in (web,api),!canary
     #[arg(long, value_name = "SELECTOR", requires = "node")]
     pub(crate) selector: Option<LabelSelector>,
-    /// The least sure finding that becomes an event of its pod, as `kubectl describe pod` shows them
+    /// The least sure finding that becomes an event of its pod: proven, likely or suspect; or off
     #[arg(
         long,
         value_enum,
         default_value_t,
         value_name = "VERDICT",
+        hide_possible_values = true,
         requires = "node"
     )]
     pub(crate) events: Events,

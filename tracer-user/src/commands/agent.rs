@@ -6,12 +6,14 @@ use tracer_golang::process::{ReadOptions, ktime_now};
 
 use super::Verdict;
 use super::run::Signals;
+use crate::agent::cluster::Cluster;
 use crate::agent::names;
 use crate::agent::{Agent, Discovery, Selection, Settings};
 use crate::cli::AgentArgs;
 use crate::document::WallClock;
 use crate::document::agent::Started;
 use crate::failure::Failure;
+use crate::kubernetes;
 use crate::malloc;
 use crate::serve::{self, Door};
 use crate::trace::preflight::Host;
@@ -24,6 +26,7 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
     malloc::give_large_pieces_back();
     let (runtime, mut signals) = Signals::listen()?;
     let selection = Selection::new(&args.name, &args.deny)?;
+    let cluster = kubernetes::Config::new(&args.kubernetes)?;
     let door = Door::open(&args.serve)?;
     let host = Host::look();
     let discovery = match args.scan {
@@ -37,6 +40,7 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             Discovery::Kernel
         }
     };
+    let cluster = cluster.map(Cluster::start).transpose()?;
     let settings = Settings {
         discovery,
         interval: args.interval,
@@ -48,7 +52,15 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             ..ReadOptions::default()
         },
         selection,
-        names: Arc::new(names::from_environment),
+        names: match cluster.clone() {
+            // The cluster knows better than the process.
+            Some(cluster) => Arc::new(move |identity| {
+                let names = cluster.names(identity);
+                names.or_else(|| names::from_environment(identity))
+            }),
+            None => Arc::new(names::from_environment),
+        },
+        cluster: cluster.clone(),
         clock: WallClock::new(ktime_now()),
     };
     let started = Started {
@@ -63,6 +75,7 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             .and_then(Door::address)
             .map(|address| address.to_string()),
         tls: door.as_ref().is_some_and(Door::has_tls),
+        node: args.kubernetes.node.clone(),
     };
     let agent = Agent::start(settings, &started)?;
     let server = door
@@ -74,6 +87,9 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
     // The threads are to end also if nothing can be served.
     let server = server.map(drop);
     agent.finish();
+    if let Some(cluster) = cluster {
+        cluster.finish();
+    }
     server?;
     Ok(Verdict::Clean)
 }

@@ -25,7 +25,7 @@ pub(crate) enum Line<'a> {
     /// One is not followed any more.
     Gone {
         process: &'a Process,
-        /// `exit`, or `exec`: it runs another program now.
+        /// `exit`; `exec`: it runs another program now; `not_selected`: its pod does not want it any more.
         why: &'static str,
     },
     /// A process is not followed though its program is Go's, or looks so.
@@ -80,6 +80,9 @@ pub(crate) struct Started {
     /// Where it is served, if it is.
     pub(crate) listening: Option<String>,
     pub(crate) tls: bool,
+    /// What the cluster calls this node, if its API is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node: Option<String>,
 }
 
 /// A process that is followed.

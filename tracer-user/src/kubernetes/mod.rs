@@ -5,7 +5,7 @@
 //! old: [`Health`] says whether the API is followed, since when, and why not.
 //!
 //! The API is spoken to by a client of our own, a narrow one, with what serves and sends already (hyper, rustls): three
-//! requests for two kinds of objects. The `kube` crate does much more, and would add half again to what is compiled.
+//! requests for two kinds of objects. The `kube` crate does much more, and would bring sixty more crates.
 
 mod backoff;
 mod cache;
@@ -39,6 +39,7 @@ use watch::Watcher;
 pub(crate) use config::Config;
 pub(crate) use health::Health;
 pub(crate) use pod::Pod;
+pub(crate) use selection::{Choice, Decision, Place, Selection};
 pub(crate) use selector::LabelSelector;
 
 /// Findings that wait to be taken.

@@ -186,6 +186,19 @@ fn agent(to: &mut Families<'_>, pool: &Pool) {
     to.add(&own::READ_TIME, &[], health.read_time().as_secs_f64());
     to.add(&own::LATE, &[], late.as_secs_f64());
     to.count(&own::UNSAID, &[], pool.unsaid());
+    if let Some(cluster) = pool.cluster() {
+        let health = cluster.health();
+        to.count(&own::KUBERNETES, &[], health.connected.into());
+        to.add(
+            &own::KUBERNETES_SINCE,
+            &[],
+            health.since.as_duration().as_secs_f64(),
+        );
+        to.count(&own::PODS, &[], health.pods as u64);
+        to.count(&own::PODS_LEFT_OUT, &[], health.left_out);
+        to.count(&own::POD_EVENTS, &["sent"], health.events_sent);
+        to.count(&own::POD_EVENTS, &["dropped"], health.events_dropped);
+    }
     super::own(to);
 }
 

@@ -101,6 +101,7 @@ labels! {
     Outcome, "outcome", 3, "`reread`, `moving` (still changing after the last attempt), `unreadable`";
     Signal, "signal", 3, "`metrics`, `logs`, `traces`";
     Anomaly, "kind", AnomalyKind::ALL.len(), "what the model holds impossible";
+    PodEvent, "outcome", 2, "`sent`, `dropped`";
     Judged, "outcome", 5, "of `gotrace agent` alone: `followed`, `not_go`, `not_selected`, `refused`, `gone`";
     Refusal, "reason", Reason::ALL.len(), "of `gotrace agent` alone: `denied`, `disguised`, `version`, `unrecognised`, `self_check`, `too_many`";
 }
@@ -311,6 +312,16 @@ pub(in crate::metrics) mod of_agent {
             "How late the read is that should have been first: above 0 where --cpu does not pay for --interval.";
         UNSAID = Counter "gotrace_agent_lines_lost_total" [] Observe
             "Lines that were left out of standard output, which was read too slowly.";
+        KUBERNETES = Gauge "gotrace_agent_kubernetes_connected" [] Observe
+            "Whether the Kubernetes API is followed; this and what follows is there if it is to be.";
+        KUBERNETES_SINCE = Gauge "gotrace_agent_kubernetes_since_timestamp_seconds" [] Observe
+            "Since when it is so, since 1970.";
+        PODS = Gauge "gotrace_agent_kubernetes_pods" [] Observe
+            "Pods of this node that are known.";
+        PODS_LEFT_OUT = Gauge "gotrace_agent_kubernetes_pods_left_out" [] Observe
+            "Pods that found no room since all were listed.";
+        POD_EVENTS = Counter "gotrace_agent_kubernetes_events_total" [PodEvent] Observe
+            "Findings that became an event of their pod or changed one, and those that never will.";
     }
 }
 
