@@ -13,6 +13,7 @@ pub mod chaos;
 pub mod gotrace;
 pub mod http;
 pub mod json;
+pub mod kubernetes;
 mod lines;
 pub mod otlp;
 pub mod profile;

@@ -163,6 +163,13 @@ fn not_traceable(what: &str, error: &BinaryError) -> Failure {
     // These errors say what is wrong, then what to do.
     let message = error.to_string();
     let failure = Failure::new(format!("cannot trace {what}"));
+    if let BinaryError::Io { source, .. } = error
+        && source.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return failure.because(message).next(
+            "only its owner may read it: run gotrace as root, or give it CAP_DAC_READ_SEARCH",
+        );
+    }
     match message.split_once("; ") {
         Some((cause, next)) => failure.because(cause).next(next),
         None => failure.because(message),

@@ -20,11 +20,14 @@ mod ebpf;
 mod fixtures;
 mod fuzz;
 mod go;
+mod kubernetes;
 mod layouts;
+mod manifests;
 mod matrix;
 mod portable;
 mod privilege;
 mod prometheus;
+mod pypi;
 mod readers;
 mod real;
 mod schemathesis;
@@ -49,7 +52,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     /// Install what the other tasks need beside Rust: a Go toolchain, Prometheus, schemathesis, readers of exports,
-    /// VS Code's test client, tmux, Chromium and what builds and tests the page, programs to trace.
+    /// VS Code's test client, tmux, helm and kubectl, Chromium and what builds and tests the page, programs to trace.
     Setup(go::Versions),
     /// Build the Go programs that the tests trace.
     Fixtures(go::Versions),
@@ -59,6 +62,8 @@ enum Task {
     Web(web::Options),
     /// Build `gotrace` for arm64, static; compare what it says of a recording with what this machine's says.
     Arm64(arm64::Options),
+    /// Render the plain Kubernetes manifests from the chart.
+    Manifests(manifests::Options),
     /// Add the layouts of Go versions to the table that gotrace carries, or compare them with it.
     Layouts(layouts::Options),
     /// Print where gotrace's probes would sit in a Go binary, and why that is safe or refused.
@@ -110,6 +115,7 @@ fn run(task: Task) -> Result<()> {
             schemathesis::install()?;
             vscode::install()?;
             tmux::install()?;
+            kubernetes::install()?;
             web::install()?;
             println!("setup: all there");
             Ok(())
@@ -124,6 +130,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ebpf(options) => ebpf::run(&options),
         Task::Web(options) => web::run(&options),
         Task::Arm64(options) => arm64::run(&options),
+        Task::Manifests(options) => manifests::run(&options),
         Task::Layouts(options) => layouts::run(&options),
         Task::Sites(options) => sites::print(&options),
         Task::Fuzz(options) => fuzz::run(&options),

@@ -12,8 +12,8 @@ use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
-    corpus, ebpf, fixtures, fuzz, matrix, privilege, prometheus, readers, real, schemathesis, tmux,
-    vscode, web, workspace,
+    corpus, ebpf, fixtures, fuzz, kubernetes, manifests, matrix, privilege, prometheus, readers,
+    real, schemathesis, tmux, vscode, web, workspace,
 };
 
 /// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
@@ -61,6 +61,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         vscode,
         real,
         tmux,
+        kubernetes,
         browser,
     } = tools;
     if whole {
@@ -97,6 +98,9 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .env("GOTRACE_DAP_CLIENT", &vscode)
             .env("GOTRACE_REAL", &real)
             .env("GOTRACE_TMUX", &tmux)
+            .env("GOTRACE_HELM", &kubernetes.helm)
+            .env("GOTRACE_KUBECTL", &kubernetes.kubectl)
+            .env("GOTRACE_KUBERNETES_SCHEMAS", &kubernetes.schemas)
             .env("GOTRACE_PAGE_TOOLS", &browser.home)
             .env("GOTRACE_CHROMIUM", &browser.chromium)
     };
@@ -139,6 +143,7 @@ struct Tools {
     vscode: PathBuf,
     real: PathBuf,
     tmux: PathBuf,
+    kubernetes: kubernetes::Tools,
     browser: web::Browser,
 }
 
@@ -154,6 +159,7 @@ impl Tools {
             vscode: vscode::install()?,
             real: real::install()?,
             tmux: tmux::install()?,
+            kubernetes: kubernetes::install()?,
             browser: web::install()?,
         })
     }
@@ -187,6 +193,9 @@ fn check_more(stages: &mut Stages) -> Result<()> {
         })
     })?;
     stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
+    stages.run("manifests", || {
+        manifests::run(&manifests::Options { check: true })
+    })?;
     stages.run("page", || web::run(&web::Options { check: true }))
 }
 
