@@ -16,6 +16,7 @@ mod corpus;
 mod cross;
 mod debian;
 mod demo;
+mod deny;
 mod ebpf;
 mod fixtures;
 mod fuzz;

@@ -12,8 +12,8 @@ use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
-    corpus, ebpf, fixtures, fuzz, kubernetes, manifests, matrix, privilege, prometheus, readers,
-    real, schemathesis, tmux, vscode, web, workspace,
+    corpus, deny, ebpf, fixtures, fuzz, kubernetes, manifests, matrix, privilege, prometheus,
+    readers, real, schemathesis, tmux, vscode, web, workspace,
 };
 
 /// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
@@ -185,6 +185,7 @@ fn check(stages: &mut Stages) -> Result<()> {
 
 /// What else needs no tests of the outside world: fuzzing, and what is committed though it is built.
 fn check_more(stages: &mut Stages) -> Result<()> {
+    let shell = workspace::shell()?;
     stages.run("fuzzing", || {
         fuzz::run(&fuzz::Options {
             seconds: 10,
@@ -193,6 +194,7 @@ fn check_more(stages: &mut Stages) -> Result<()> {
         })
     })?;
     stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
+    stages.run("licenses", || deny::check(&shell))?;
     stages.run("manifests", || {
         manifests::run(&manifests::Options { check: true })
     })?;
