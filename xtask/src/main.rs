@@ -31,6 +31,7 @@ mod prometheus;
 mod pypi;
 mod readers;
 mod real;
+mod release;
 mod schemathesis;
 mod servers;
 mod sites;
@@ -85,6 +86,11 @@ enum Task {
     Vm(vm::Options),
     /// Watch servers that others built, idle and under load, for a long time (as root).
     Servers(servers::Options),
+    /// Make what is handed out: archives, Debian packages, an image, the chart, checksums; into `dist` of the target
+    /// directory.
+    Release(release::Options),
+    /// Make the container image alone, without a container engine.
+    Image(release::image::Options),
     /// Start a small Go service with a full channel, a leak and a deadlock, and trace it.
     Demo(demo::Options),
     /// Run every check and every test (as root).
@@ -142,6 +148,8 @@ fn run(task: Task) -> Result<()> {
         Task::Corpus(options) => corpus::run(&options),
         Task::Vm(options) => vm::run(&options),
         Task::Servers(options) => servers::run(&options),
+        Task::Release(options) => release::run(&options),
+        Task::Image(options) => release::image::run(&options),
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Bench(options) => bench::run(&options),

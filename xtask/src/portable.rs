@@ -37,7 +37,7 @@ impl Arch {
     }
 
     /// As Rust calls the target.
-    const fn target(self) -> &'static str {
+    pub(crate) const fn target(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64-unknown-linux-gnu",
             Arch::Aarch64 => "aarch64-unknown-linux-gnu",
@@ -122,7 +122,11 @@ fn cargo<'s>(shell: &'s Shell, arch: Arch, task: &[&str]) -> Result<Cmd<'s>> {
         .arg(workspace::target().join("static"))
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
     Ok(match arch {
-        Arch::X86_64 => command,
+        // Named, since rustup's `rustc` is another one for a crate that has a file with a toolchain of its own.
+        Arch::X86_64 => {
+            let sysroot = cmd!(shell, "rustc --print sysroot").quiet().read()?;
+            command.env("RUSTC", Path::new(&sysroot).join("bin/rustc"))
+        }
         Arch::Aarch64 => {
             cross::install()?;
             let compiler = Compiler::find(shell, ebpf::LLVM)?;
