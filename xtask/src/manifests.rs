@@ -76,7 +76,8 @@ fn plain(rendered: &str) -> String {
         .iter()
         .any(|begin| line.trim_start().starts_with(begin));
         if !of_helm && !line.is_empty() {
-            text += line;
+            // Of an empty line in a block helm leaves the indentation.
+            text += line.trim_end();
             text.push('\n');
         }
     }
