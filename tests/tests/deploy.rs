@@ -121,6 +121,23 @@ fn helm_and_the_schemas_of_kubernetes_admit_every_set_of_values() {
 }
 
 #[test]
+fn the_agent_knows_every_argument_that_it_is_given() {
+    for (values, more) in SETS {
+        let documents = render(values, more);
+        let mut arguments = words(&container(&documents)["args"]);
+        // Help is shown only where what is before it was understood.
+        arguments.push("--help");
+        let output = Command::new(gotrace::program())
+            .args(&arguments)
+            .env("NODE_NAME", "here")
+            .output()
+            .expect("gotrace runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
 fn kubectl_takes_every_document() {
     for (values, more) in SETS {
         let file = format!("--values={CHART}/ci/{values}-values.yaml");
