@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::pool::Pool;
-use crate::trace::kernel::watch::Watch;
+use crate::trace::kernel::watch::{Happened, Watch};
 
 /// How new processes are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,13 +39,16 @@ pub(super) fn discover(watch: Option<Watch>, discovery: Discovery, pool: &Pool, 
 
 fn hear(mut watch: Watch, pool: &Pool, stop: &OwnedFd) {
     let mut unseen = 0;
+    let mut exits = Vec::new();
     loop {
-        if is_stopped(&[PollFd::new(&watch, PollFlags::IN), end(stop)], None) {
+        let deadline = (!exits.is_empty()).then(Instant::now);
+        let waited = [PollFd::new(&watch, PollFlags::IN), end(stop)];
+        if is_stopped(&waited, deadline) {
             return;
         }
         let mut happened = Vec::new();
         watch.drain(|what| happened.push(what));
-        pool.happened(&happened);
+        pool.happened(&settled(&mut exits, happened));
         match watch.unseen() {
             Ok(now) if now > unseen => {
                 pool.lost(now - unseen);
@@ -57,6 +60,26 @@ fn hear(mut watch: Watch, pool: &Pool, stop: &OwnedFd) {
         }
         thread::sleep(GATHER);
     }
+}
+
+/// What is to be told of `happened`, in order, after the `exits` of the last time. An exit is told a time later, and not at
+/// all if its process executes a program until then: a thread that does so takes the place of the first one of its
+/// process, which exits for it (Linux, `fs/exec.c`, de_thread).
+fn settled(exits: &mut Vec<u32>, happened: Vec<Happened>) -> Vec<Happened> {
+    let mut due = std::mem::take(exits);
+    let mut executed = Vec::new();
+    for what in happened {
+        match what {
+            Happened::Exit(pid) => exits.push(pid),
+            Happened::Exec(pid) => {
+                due.retain(|&exited| exited != pid);
+                exits.retain(|&exited| exited != pid);
+                executed.push(what);
+            }
+        }
+    }
+    let due = due.into_iter().map(Happened::Exit);
+    due.chain(executed).collect()
 }
 
 fn scan(every: Duration, pool: &Pool, stop: &OwnedFd) {
@@ -116,6 +139,21 @@ mod tests {
     #[test]
     fn this_process_is_listed() {
         assert!(listed().contains(&std::process::id()));
+    }
+
+    #[test]
+    fn who_executes_a_program_did_not_exit() {
+        let (exec, exit) = (Happened::Exec, Happened::Exit);
+        let mut exits = Vec::new();
+        assert_eq!(settled(&mut exits, vec![exit(1), exit(2)]), []);
+        // Of the first nothing more comes; the second, and a third one, are their processes' first threads alone.
+        let told = settled(
+            &mut exits,
+            vec![exec(2), exit(3), exec(3), exec(4), exit(4)],
+        );
+        assert_eq!(told, [exit(1), exec(2), exec(3), exec(4)]);
+        assert_eq!(settled(&mut exits, Vec::new()), [exit(4)]);
+        assert!(exits.is_empty());
     }
 
     #[test]

@@ -60,6 +60,8 @@ struct Entry {
     followed: Arc<Followed>,
     /// With a thread while that reads.
     reader: Option<Box<Reader>>,
+    /// When it was read last, its memory was gone.
+    gone: bool,
 }
 
 /// What is to be done, and for whom.
@@ -366,6 +368,7 @@ impl Pool {
             number: pending.number,
             followed: Arc::clone(&followed),
             reader: Some(Box::new(reader)),
+            gone: false,
         };
         table.followed.insert(pid, entry);
         table.plan_read(pid, Instant::now());
@@ -461,7 +464,13 @@ impl Pool {
             let Some(entry) = entry.filter(|entry| entry.number == number) else {
                 return;
             };
-            if came == Came::Gone {
+            let was_gone = std::mem::replace(&mut entry.gone, came == Came::Gone);
+            if entry.gone && !was_gone {
+                // Memory of who executes another program is gone before that is told, and who ends does so in steps.
+                entry.reader = Some(reader);
+                table.plan_read(pid, Instant::now() + SETTLE);
+                None
+            } else if entry.gone {
                 let gone = table.forget(pid);
                 // It may run another program. If nobody tells of that until then:
                 table.plan_look(pid, Instant::now() + SETTLE, None);
