@@ -100,11 +100,11 @@ pub fn goroutines(snapshot: &Snapshot) -> Profile {
                 unknown += 1;
                 Stack::Unknown {
                     why: format!("stack not known: {}", goroutine.state).into(),
-                    start: goroutine.start,
+                    start: goroutine.start.get(),
                 }
             }
         };
-        let labels = goroutine.labels.clone();
+        let labels = goroutine.labels.to_vec();
         profile.add(Key { stack, labels }, &[1]);
     }
     profile.comments = vec![

@@ -908,12 +908,12 @@ impl<C: Canvas> Timeline<C> {
         let Some(seen) = state_of(goroutine) else {
             return Ok(());
         };
-        let since = goroutine.wait.as_ref().and_then(|wait| wait.since);
+        let since = goroutine.wait.as_ref().and_then(|wait| wait.since.get());
         let since = since.filter(|&since| since <= at).unwrap_or(at);
         let is_new = !self.tracks.contains_key(&goid);
         let track = self.track(goid, since);
-        track.start = goroutine.start.or(track.start);
-        track.created_at = goroutine.created_at.or(track.created_at);
+        track.start = goroutine.start.get().or(track.start);
+        track.created_at = goroutine.created_at.get().or(track.created_at);
         if track.told.is_some_and(|told| told >= at) {
             return Ok(());
         }

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let stack = goroutine
             .stack
             .and_then(|id| snapshot.stacks.get(id.0 as usize));
-        let created = goroutine.created_at.into_iter();
+        let created = goroutine.created_at.get().into_iter();
         for &pc in stack.into_iter().flatten() {
             for frame in symbols.frames(pc).iter() {
                 println!("    {} {}:{}", frame.function, frame.file, frame.line);

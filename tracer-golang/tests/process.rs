@@ -134,7 +134,7 @@ fn as_printed(process: &GoProcess, snapshot: &Snapshot, goroutine: &Goroutine) -
     let stack = goroutine
         .stack
         .map_or(&[][..], |id| &snapshot.stacks[id.0 as usize]);
-    let created_at = goroutine.created_at.as_slice();
+    let created_at = goroutine.created_at.get();
     Printed {
         state: match &goroutine.wait {
             Some(wait) => wait.reason.text().to_owned(),
@@ -142,10 +142,10 @@ fn as_printed(process: &GoProcess, snapshot: &Snapshot, goroutine: &Goroutine) -
         },
         locked: false,
         frames: lines(process, stack),
-        created_by: lines(process, created_at)
+        created_by: lines(process, created_at.as_slice())
             .into_iter()
             .next()
-            .map(|line| (line, goroutine.parent.map(|parent| parent.0))),
+            .map(|line| (line, goroutine.parent.get().map(|parent| parent.0))),
     }
 }
 
@@ -230,7 +230,7 @@ fn compare_with_the_runtime(flags: &[&str]) {
 fn check_stacks(process: &GoProcess, snapshot: &Snapshot, max_frames: usize) {
     let symbols = process.symbols();
     for goroutine in &snapshot.goroutines {
-        let (Some(stack), Some(start)) = (goroutine.stack, goroutine.start) else {
+        let (Some(stack), Some(start)) = (goroutine.stack, goroutine.start.get()) else {
             continue;
         };
         let stack = &snapshot.stacks[stack.0 as usize];

@@ -84,21 +84,22 @@ fn ring(goroutines: u64) -> Snapshot {
         state: State::Waiting,
         wait: Some(Wait {
             reason: WaitReason::ChanSend,
-            objects: Box::new([WaitObject::Chan {
+            objects: [WaitObject::Chan {
                 chan: chan(index),
                 direction: Direction::Send,
-            }]),
-            since: None,
+            }]
+            .into(),
+            since: None.into(),
         }),
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: Some(Goid(1)),
-        created_at: Some(Pc(0x5100)),
-        start: Some(Pc(0x5000)),
+        parent: Goid(1).into(),
+        created_at: Pc(0x5100).into(),
+        start: Pc(0x5000).into(),
         stack: Some(StackId(0)),
         stops: None,
-        stack_bytes: None,
-        labels: Vec::new(),
+        stack_bytes: None.into(),
+        labels: Vec::new().into(),
         moving: false,
     };
     let holder = |index: u64| Holder {

@@ -131,7 +131,7 @@ impl Profile {
             let kind = Kind {
                 place,
                 doing: doing(goroutine),
-                created_at: spell.at(goroutine.created_at),
+                created_at: spell.at(goroutine.created_at.get()),
             };
             *profile.kinds.entry(kind).or_insert(0) += 1;
             if let (State::Waiting, Some(wait)) = (goroutine.state, &goroutine.wait) {

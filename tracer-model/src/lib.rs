@@ -3,6 +3,7 @@
 //! observation, so everything here can be replayed.
 //!
 //! - [`ids`]: names for things that look alike.
+//! - [`maybe`]: that they may be missing, in little room.
 //! - [`wait`]: why and on what a goroutine waits.
 //! - [`symbol`]: program counters and what they mean.
 //! - [`snapshot`]: what a read of the target's memory saw.
@@ -18,6 +19,7 @@ pub mod detect;
 pub mod diff;
 pub mod event;
 pub mod ids;
+pub mod maybe;
 pub mod order;
 pub mod query;
 pub mod snapshot;

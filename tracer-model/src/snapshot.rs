@@ -2,10 +2,13 @@
 //! before which its fields were read, so that it can be joined with events.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
+use crate::maybe::Maybe;
 use crate::wait::{Wait, WaitObject};
 
 /// A goroutine's state, by the runtime's own names (`runtime._Gidle` and so on).
@@ -146,7 +149,49 @@ pub struct OpenFile {
     pub peer: Option<Box<str>>,
 }
 
-/// One goroutine as read.
+/// A goroutine's pprof labels, names and values: few goroutines have some, and then many the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Labels(Option<Arc<Vec<Label>>>);
+
+/// A name and its value.
+type Label = (Box<str>, Box<str>);
+
+impl Deref for Labels {
+    type Target = [Label];
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().map_or(&[], |labels| labels.as_slice())
+    }
+}
+
+impl<'l> IntoIterator for &'l Labels {
+    type Item = &'l Label;
+    type IntoIter = std::slice::Iter<'l, Label>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<Vec<Label>> for Labels {
+    fn from(labels: Vec<Label>) -> Labels {
+        Labels((!labels.is_empty()).then(|| Arc::new(labels)))
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Labels, D::Error> {
+        Vec::deserialize(deserializer).map(Labels::from)
+    }
+}
+
+/// One goroutine as read. There may be very many: each takes as little as it can.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Goroutine {
     /// Kernel time before its fields were read for the last time.
@@ -161,15 +206,15 @@ pub struct Goroutine {
     pub wait: Option<Wait>,
     /// When `time.Sleep` ends, if it is in that.
     #[serde(default)]
-    pub sleeps_until: Option<Ktime>,
+    pub sleeps_until: Maybe<Ktime>,
     /// Whether it is the runtime's own, as the runtime itself decides.
     pub system: bool,
     /// Who created it (Go 1.21 and later).
-    pub parent: Option<Goid>,
+    pub parent: Maybe<Goid>,
     /// The `go` statement.
-    pub created_at: Option<Pc>,
+    pub created_at: Maybe<Pc>,
     /// Entry of its function.
-    pub start: Option<Pc>,
+    pub start: Maybe<Pc>,
     /// Its stack: exact if it waits or is in a system call and did not move, else the last known.
     pub stack: Option<StackId>,
     /// How often it stopped running, modulo 256: equal in two reads if it did not run in between. `None`
@@ -178,9 +223,9 @@ pub struct Goroutine {
     pub stops: Option<u8>,
     /// Bytes of its stack in use; `None` while it runs, or if it was not read.
     #[serde(default)]
-    pub stack_bytes: Option<u64>,
+    pub stack_bytes: Maybe<u64>,
     /// Its pprof labels.
-    pub labels: Vec<(Box<str>, Box<str>)>,
+    pub labels: Labels,
     /// It changed under every read: the fields may not belong together.
     pub moving: bool,
 }

@@ -1,10 +1,14 @@
 //! Why and on what a goroutine waits.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use crate::ids::{Addr, ChanAddr, Ktime};
+use crate::maybe::Maybe;
 
 /// What kind of thing a wait is about; `kind` of `waiting_on` in the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -232,6 +236,103 @@ pub enum WaitObject {
     Netpoll(Addr),
 }
 
+/// The objects of a wait: a slice that takes no memory of its own for a single one, as nearly all are.
+#[derive(Clone, Default)]
+pub struct Objects(Held);
+
+#[derive(Clone, Default)]
+enum Held {
+    #[default]
+    Nothing,
+    One(WaitObject),
+    Several(Box<Box<[WaitObject]>>),
+}
+
+impl Deref for Objects {
+    type Target = [WaitObject];
+
+    fn deref(&self) -> &[WaitObject] {
+        match &self.0 {
+            Held::Nothing => &[],
+            Held::One(object) => std::slice::from_ref(object),
+            Held::Several(objects) => objects,
+        }
+    }
+}
+
+impl<'o> IntoIterator for &'o Objects {
+    type Item = &'o WaitObject;
+    type IntoIter = std::slice::Iter<'o, WaitObject>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl From<&[WaitObject]> for Objects {
+    fn from(objects: &[WaitObject]) -> Objects {
+        Objects(match objects {
+            [] => Held::Nothing,
+            [object] => Held::One(*object),
+            several => Held::Several(Box::new(several.into())),
+        })
+    }
+}
+
+impl<const N: usize> From<[WaitObject; N]> for Objects {
+    fn from(objects: [WaitObject; N]) -> Objects {
+        Objects::from(objects.as_slice())
+    }
+}
+
+impl From<Vec<WaitObject>> for Objects {
+    fn from(objects: Vec<WaitObject>) -> Objects {
+        match objects.len() {
+            0 | 1 => Objects::from(objects.as_slice()),
+            _ => Objects(Held::Several(Box::new(objects.into()))),
+        }
+    }
+}
+
+impl FromIterator<WaitObject> for Objects {
+    fn from_iter<I: IntoIterator<Item = WaitObject>>(objects: I) -> Objects {
+        let objects: SmallVec<[WaitObject; 1]> = objects.into_iter().collect();
+        Objects::from(objects.as_slice())
+    }
+}
+
+impl fmt::Debug for Objects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl PartialEq for Objects {
+    fn eq(&self, other: &Objects) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Objects {}
+
+impl Hash for Objects {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
+}
+
+impl Serialize for Objects {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (**self).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Objects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Objects, D::Error> {
+        Vec::deserialize(deserializer).map(Objects::from)
+    }
+}
+
 /// A goroutine's wait.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
@@ -239,8 +340,8 @@ pub struct Wait {
     pub reason: WaitReason,
     /// What can end it: one object, several in a select, none where nothing or only the runtime can
     /// (nil channels, `select {}`, sleep) or where it is not known.
-    pub objects: Box<[WaitObject]>,
+    pub objects: Objects,
     /// Since when, if known: from an event, or from `g.waitsince`, which only the garbage collector
     /// fills in (so it can be later than the truth, never earlier).
-    pub since: Option<Ktime>,
+    pub since: Maybe<Ktime>,
 }

@@ -37,15 +37,15 @@ fn goroutine(goid: u64, state: State, stack: u32) -> Goroutine {
         gaddr: GAddr(goid * 0x100),
         state,
         wait: None,
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: Some(Goid(1)),
-        created_at: Some(Pc(12)),
-        start: Some(Pc(11)),
+        parent: Goid(1).into(),
+        created_at: Pc(12).into(),
+        start: Pc(11).into(),
         stack: Some(StackId(stack)),
         stops: None,
-        stack_bytes: None,
-        labels: Vec::new(),
+        stack_bytes: None.into(),
+        labels: Vec::new().into(),
         moving: false,
     }
 }
@@ -58,8 +58,8 @@ fn waiting(goid: u64, reason: WaitReason, chan: u64, since: Option<u64>) -> Goro
     Goroutine {
         wait: Some(Wait {
             reason,
-            objects: Box::new([object]),
-            since: since.map(Ktime),
+            objects: [object].into(),
+            since: since.map(Ktime).into(),
         }),
         ..goroutine(goid, State::Waiting, 0)
     }
@@ -72,13 +72,13 @@ fn snapshot() -> Snapshot {
         Box::from([Pc(12)]),
     ];
     let main = Goroutine {
-        parent: None,
-        created_at: None,
-        start: Some(Pc(12)),
+        parent: None.into(),
+        created_at: None.into(),
+        start: Pc(12).into(),
         ..goroutine(1, State::Running, 1)
     };
     let labelled = Goroutine {
-        labels: vec![("tenant".into(), "blue".into())],
+        labels: vec![("tenant".into(), "blue".into())].into(),
         ..waiting(3, WaitReason::ChanSend, 0xa0, Some(50))
     };
     let system = Goroutine {

@@ -114,15 +114,15 @@ fn goroutine(goid: u64, state: State, start: Pc, stack: Option<StackId>) -> Goro
         gaddr: GAddr(goid * 0x400),
         state,
         wait: None,
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: None,
-        created_at: Some(Pc(start.0 + 0x10_0000)),
-        start: Some(start),
+        parent: None.into(),
+        created_at: Pc(start.0 + 0x10_0000).into(),
+        start: start.into(),
         stack,
         stops: Some(0),
-        stack_bytes: Some(1 << 10),
-        labels: Vec::new(),
+        stack_bytes: 1024.into(),
+        labels: Vec::new().into(),
         moving: false,
     }
 }
@@ -150,7 +150,7 @@ fn waits(goroutine: &mut Goroutine, reason: WaitReason, objects: &[WaitObject]) 
     goroutine.wait = Some(Wait {
         reason,
         objects: objects.into(),
-        since: None,
+        since: None.into(),
     });
 }
 
@@ -201,7 +201,7 @@ fn look(lives: &[Life], second: u64) -> Snapshot {
             }
             Does::Sleeps => {
                 waits(&mut one, WaitReason::Sleep, &[]);
-                one.sleeps_until = Some(Ktime(life.to));
+                one.sleeps_until = Ktime(life.to).into();
             }
             Does::Ticks | Does::Expects => {
                 let ticks = life.does == Does::Ticks;
@@ -224,7 +224,9 @@ fn look(lives: &[Life], second: u64) -> Snapshot {
         if let Some(wait) = &mut one.wait
             && life.does == Does::Stuck
         {
-            wait.since = (second >= collected).then_some(Ktime(collected * SECOND));
+            wait.since = (second >= collected)
+                .then_some(Ktime(collected * SECOND))
+                .into();
         }
         snapshot.goroutines.push(one);
     }
@@ -703,7 +705,7 @@ fn a_stack_that_only_grows_is_a_recursion() {
     let depth = |bytes: &dyn Fn(u64) -> u64| {
         let looks = (0..400).map(|second| {
             let mut snapshot = look(&[Life::new(Does::Works(1), 0, FOREVER)], second);
-            snapshot.goroutines[0].stack_bytes = Some(bytes(second));
+            snapshot.goroutines[0].stack_bytes = bytes(second).into();
             snapshot
         });
         queues_said(looks)

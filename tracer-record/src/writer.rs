@@ -193,14 +193,18 @@ impl<S: Sink> Writer<S> {
 
 /// Every program counter that a snapshot shows, in order.
 fn pcs_of(snapshot: &Snapshot) -> BTreeSet<Pc> {
-    let stacks = snapshot.stacks.iter().flat_map(|stack| stack.iter());
+    let stacks = snapshot
+        .stacks
+        .iter()
+        .flat_map(|stack| stack.iter().copied());
     let origins = snapshot
         .goroutines
         .iter()
-        .flat_map(|goroutine| goroutine.created_at.iter().chain(&goroutine.start));
+        .flat_map(|goroutine| [goroutine.created_at.get(), goroutine.start.get()])
+        .flatten();
     let made = snapshot
         .channels
         .iter()
-        .filter_map(|channel| channel.made_at.as_ref());
-    stacks.chain(origins).chain(made).copied().collect()
+        .filter_map(|channel| channel.made_at);
+    stacks.chain(origins).chain(made).collect()
 }

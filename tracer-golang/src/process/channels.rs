@@ -8,6 +8,7 @@ use tracer_model::snapshot::{Channel, ChannelTimer, Value, Waiter};
 use tracer_model::wait::Direction;
 
 use super::bytes::{u16_at, u32_at, u64_at};
+use super::goroutines::ChanWait;
 use super::header::Header;
 use super::hidden::moment;
 use super::memory::{Bulk, MemoryError, TargetMemory};
@@ -143,11 +144,30 @@ impl Queue {
     }
 }
 
+/// Which sudogs are waited with on which channel, in the order of both.
+#[derive(Debug, Default)]
+pub(super) struct Expected(Vec<ChanWait>);
+
+impl Expected {
+    pub(super) fn new(mut waits: Vec<ChanWait>) -> Expected {
+        waits.sort_unstable();
+        Expected(waits)
+    }
+
+    /// Those of a channel.
+    fn sudogs(&self, chan: u64) -> impl Iterator<Item = u64> {
+        let first = self.0.partition_point(|(of, _)| *of < chan);
+        let rest = self.0[first..].iter();
+        rest.take_while(move |(of, _)| *of == chan)
+            .map(|(_, sudog)| *sudog)
+    }
+}
+
 /// What reading channels found.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     pub(super) channels: Vec<Channel>,
-    /// The queue that holds a sudog.
+    /// The queue that holds a sudog of a select.
     pub(super) directions: FxHashMap<u64, Direction>,
     pub(super) reread: u64,
     pub(super) errors: Vec<String>,
@@ -179,12 +199,12 @@ impl Candidate {
 }
 
 impl<M: TargetMemory> Reader<'_, M> {
-    /// Reads these channels. `expected` are the sudogs that goroutines were seen waiting with, by
-    /// channel: a hint, nothing more.
+    /// Reads these channels. `expected` are the sudogs that goroutines were seen waiting with: a hint,
+    /// nothing more.
     pub(super) fn read(
         &mut self,
         mut chans: Vec<u64>,
-        expected: &FxHashMap<u64, Vec<u64>>,
+        expected: &Expected,
     ) -> Result<Channels, MemoryError> {
         let mut found = Channels::default();
         chans.sort_unstable();
@@ -208,7 +228,7 @@ impl<M: TargetMemory> Reader<'_, M> {
     fn group(
         &mut self,
         chans: &[u64],
-        expected: &FxHashMap<u64, Vec<u64>>,
+        expected: &Expected,
         last: bool,
         changed: &mut Vec<u64>,
         found: &mut Channels,
@@ -259,7 +279,7 @@ impl<M: TargetMemory> Reader<'_, M> {
                 || restless.contains(&chan);
             let hchan = again.unwrap_or(before);
             let typ = self.types.get(self.memory, Addr(hchan.elemtype));
-            let waited_on = expected.contains_key(&chan);
+            let waited_on = expected.sudogs(chan).next().is_some();
             let wrong = hchan
                 .implausible()
                 .or_else(|| wrong_type(&hchan, typ.as_ref().ok(), waited_on));
@@ -279,7 +299,7 @@ impl<M: TargetMemory> Reader<'_, M> {
             let mut values = values.decoded.remove(&i).unwrap_or_default();
             for (direction, queue) in queues {
                 if !queue.broken {
-                    let sudogs = queue.sudogs.iter();
+                    let sudogs = queue.sudogs.iter().filter(|sudog| sudog.is_select);
                     found
                         .directions
                         .extend(sudogs.map(|sudog| (sudog.addr, direction)));
@@ -377,14 +397,12 @@ impl<M: TargetMemory> Reader<'_, M> {
     fn queues(
         &mut self,
         candidates: &mut [Candidate],
-        expected: &FxHashMap<u64, Vec<u64>>,
+        expected: &Expected,
     ) -> Result<(), MemoryError> {
         let mut known = FxHashMap::default();
         let mut missing: Vec<u64> = candidates
             .iter()
-            .filter_map(|candidate| expected.get(&candidate.chan))
-            .flatten()
-            .copied()
+            .flat_map(|candidate| expected.sudogs(candidate.chan))
             .collect();
         let mut asked = FxHashSet::default();
         for _ in 0..MAX_ROUNDS {

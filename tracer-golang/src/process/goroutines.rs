@@ -1,15 +1,14 @@
 //! Reading goroutines: header, what it leads to, header again, in groups.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use tracer_model::ids::{Addr, ChanAddr, GAddr, Goid, Ktime, Pc};
-use tracer_model::snapshot::{Goroutine, State};
-use tracer_model::wait::{Wait, WaitKind, WaitObject, WaitReason};
+use tracer_model::snapshot::{Goroutine, Labels, State};
+use tracer_model::wait::{Objects, Wait, WaitKind, WaitObject, WaitReason};
 
 use super::header::Header;
-use super::labels::{self, Form, Labels};
+use super::labels::{self, Form};
 use super::memory::{Bulk, TargetMemory};
 use super::role::Role;
 use super::stack::{PcCache, Stacks, Start, Walker};
@@ -75,7 +74,7 @@ pub(super) struct Batch {
 pub(super) struct Goroutines {
     pub(super) stacks: Stacks,
     /// Sets of labels by address.
-    labels: FxHashMap<u64, Arc<Labels>>,
+    labels: FxHashMap<u64, Labels>,
     pub(super) reread: u64,
     pub(super) errors: Vec<String>,
 }
@@ -285,7 +284,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             let mut goroutine = self.goroutine(gaddr, &header, sudogs);
             goroutine.at = at;
             goroutine.stack = stack;
-            goroutine.labels = labels.map_or_else(Vec::new, |labels| labels.to_vec());
+            goroutine.labels = labels.unwrap_or_default();
             goroutine.moving = moving;
             let index = candidate.member.0;
             if let Some(wait) = goroutine.wait.as_ref().filter(|_| !moving) {
@@ -320,32 +319,34 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
             gaddr: GAddr(gaddr),
             // A status that does not exist was refused.
             state: header.state().unwrap_or(State::Idle),
-            sleeps_until: None,
+            sleeps_until: None.into(),
             system: role.is_system(header, reason),
             wait: header.parked().then(|| Wait {
                 reason,
                 objects: own_objects(reason, sudogs),
-                since: (header.wait_since != 0).then_some(Ktime(header.wait_since)),
+                since: (header.wait_since != 0)
+                    .then_some(Ktime(header.wait_since))
+                    .into(),
             }),
-            parent: (header.parent != 0).then_some(Goid(header.parent)),
+            parent: (header.parent != 0).then_some(Goid(header.parent)).into(),
             // No `go` statement made the main goroutine.
-            created_at: Pc::of_return(header.gopc).filter(|_| header.goid != 1),
-            start: (header.startpc != 0).then_some(Pc(header.startpc)),
+            created_at: Pc::of_return(header.gopc)
+                .filter(|_| header.goid != 1)
+                .into(),
+            start: (header.startpc != 0).then_some(Pc(header.startpc)).into(),
             stack: None,
             stops: Some(header.tracking_seq),
             stack_bytes: header
                 .stack_top()
-                .and_then(|(_, sp, _)| header.stack_hi.checked_sub(sp)),
-            labels: Vec::new(),
+                .and_then(|(_, sp, _)| header.stack_hi.checked_sub(sp))
+                .into(),
+            labels: Vec::new().into(),
             moving: false,
         }
     }
 
     /// Reads the sets of labels that are not known yet.
-    fn labels(
-        &mut self,
-        candidates: &[Candidate],
-    ) -> Result<FxHashMap<u64, Arc<Labels>>, ProcessError> {
+    fn labels(&mut self, candidates: &[Candidate]) -> Result<FxHashMap<u64, Labels>, ProcessError> {
         let mut pointers: Vec<u64> = candidates
             .iter()
             .map(|candidate| candidate.header.labels)
@@ -357,7 +358,7 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         let sets = labels::read(self.memory, &mut self.more, form, &pointers)?;
         let read = pointers.into_iter().zip(sets);
         Ok(read
-            .filter_map(|(pointer, set)| Some((pointer, Arc::new(set?))))
+            .filter_map(|(pointer, set)| Some((pointer, Labels::from(set?))))
             .collect())
     }
 
@@ -367,8 +368,8 @@ impl<'a, M: TargetMemory> Reader<'a, M> {
         &mut self,
         header: &Header,
         moving: bool,
-        read: &mut FxHashMap<u64, Arc<Labels>>,
-    ) -> Option<Arc<Labels>> {
+        read: &mut FxHashMap<u64, Labels>,
+    ) -> Option<Labels> {
         if let (false, Some(labels)) = (moving, read.remove(&header.labels)) {
             self.found.labels.insert(header.labels, labels);
         }
@@ -537,7 +538,7 @@ fn is_hidden(kind: WaitKind) -> bool {
 }
 
 /// What a goroutine waits on, as far as its own sudogs tell.
-fn own_objects(reason: WaitReason, sudogs: &[Sudog]) -> Box<[WaitObject]> {
+fn own_objects(reason: WaitReason, sudogs: &[Sudog]) -> Objects {
     let object = |sudog: &Sudog| {
         if sudog.chan != 0 {
             let (chan, direction) = (ChanAddr(sudog.chan), direction(reason)?);

@@ -4,8 +4,9 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 use tracer_model::ids::{ChanAddr, Goid, Ktime};
 use tracer_model::snapshot::{Channel, Goroutine, Snapshot};
-use tracer_model::wait::{Direction, WaitObject};
+use tracer_model::wait::{Direction, Objects, WaitObject};
 
+use super::channels::Expected;
 use super::goroutines::{self, Batch, Open};
 use super::hidden::Hidden;
 use super::memory::{Bulk, TargetMemory};
@@ -68,12 +69,8 @@ impl<M: TargetMemory> GoProcess<M> {
                 // Nothing else tells the sides of a select's cases.
                 false => chans(&open[from..]).collect(),
             };
-            let mut expected: FxHashMap<u64, Vec<u64>> = FxHashMap::default();
-            for (chan, sudog) in std::mem::take(&mut batch_waits) {
-                if wanted.contains(&chan) {
-                    expected.entry(chan).or_default().push(sudog);
-                }
-            }
+            batch_waits.retain(|(chan, _)| wanted.contains(chan));
+            let expected = Expected::new(std::mem::take(&mut batch_waits));
             let mut list: Vec<u64> = wanted.into_iter().collect();
             if attempt == 1 {
                 list.extend(&asked);
@@ -128,7 +125,7 @@ impl<M: TargetMemory> GoProcess<M> {
             };
             let goroutine = &mut reads[at].goroutine;
             goroutine.moving |= open.moving;
-            goroutine.sleeps_until = wakes.get(&open.gaddr).copied();
+            goroutine.sleeps_until = wakes.get(&open.gaddr).copied().into();
             if let Some(wait) = &mut goroutine.wait {
                 wait.objects = match &*open.cases {
                     [] => objects.get(&open.gaddr).copied().into_iter().collect(),
@@ -182,7 +179,7 @@ impl<M: TargetMemory> GoProcess<M> {
             bulk: Bulk::default(),
         };
         // What is no channel any more was freed since it was found: no error.
-        let found = reader.read(others, &FxHashMap::default())?;
+        let found = reader.read(others, &Expected::default())?;
         channels.extend(found.channels.into_iter().map(|chan| (chan.addr, chan)));
         for (chan, users) in users {
             let Some(channel) = channels.get_mut(&chan) else {
@@ -210,7 +207,7 @@ fn chans(open: &[Open]) -> impl Iterator<Item = u64> {
 }
 
 /// The cases of a select, as far as their sides are known.
-fn sides(cases: &[Sudog], directions: &FxHashMap<u64, Direction>) -> Box<[WaitObject]> {
+fn sides(cases: &[Sudog], directions: &FxHashMap<u64, Direction>) -> Objects {
     let object = |sudog: &Sudog| {
         Some(WaitObject::Chan {
             chan: ChanAddr(sudog.chan),

@@ -4,8 +4,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Goid, Ktime, Pc};
+use crate::maybe::Maybe;
 use crate::snapshot::{Goroutine, Reachability, Snapshot, Unused};
-use crate::wait::{WaitObject, WaitReason};
+use crate::wait::{Objects, WaitReason};
 use crate::world::World;
 
 use super::{CALM_PROOF, CLEAN_PROOF, is_endless, last_event, stack};
@@ -29,9 +30,9 @@ pub(super) struct Pass {
 pub(super) struct Sighting {
     pub(super) at: Ktime,
     pub(super) reason: WaitReason,
-    pub(super) objects: Box<[WaitObject]>,
+    pub(super) objects: Objects,
     pub(super) stack: Option<Box<[Pc]>>,
-    pub(super) since: Option<Ktime>,
+    pub(super) since: Maybe<Ktime>,
     /// Consecutive passes that saw it so, this one included.
     pub(super) passes: u32,
     /// How many of these were calm.
@@ -127,7 +128,7 @@ impl Sighting {
     /// Whether the goroutine is still in the wait that it was in `before`.
     pub(super) fn is_unmoved_since(&self, before: &Sighting) -> bool {
         // The runtime notes the time of a wait late, at a garbage collection, and once.
-        let same_wait = match (before.since, self.since) {
+        let same_wait = match (before.since.get(), self.since.get()) {
             (Some(before), now) => now == Some(before),
             (None, _) => true,
         };

@@ -107,7 +107,10 @@ impl Report<'_> {
         goroutine: &Goroutine,
         channels: &FxHashMap<ChanAddr, &Channel>,
     ) -> Option<Outside> {
-        let start = goroutine.start.and_then(|pc| self.symbolizer.landmark(pc));
+        let start = goroutine
+            .start
+            .get()
+            .and_then(|pc| self.symbolizer.landmark(pc));
         if start == Some(Landmark::SignalLoop) {
             return Some(Outside::Signals);
         }

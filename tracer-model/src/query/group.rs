@@ -102,8 +102,8 @@ fn key<'a>(goroutine: &'a Goroutine, by: &GroupBy) -> Key<'a> {
         GroupBy::Label(name) => Key::Text(label_value(goroutine, name)),
         GroupBy::Current | GroupBy::User => Key::Stack(goroutine.stack),
         GroupBy::Wait => Key::Alike(goroutine.state, reason, goroutine.stack, None),
-        GroupBy::Go => Key::Pc(goroutine.created_at),
-        GroupBy::Start => Key::Pc(goroutine.start),
+        GroupBy::Go => Key::Pc(goroutine.created_at.get()),
+        GroupBy::Start => Key::Pc(goroutine.start.get()),
         GroupBy::Chan => Key::Objects(
             goroutine
                 .wait
@@ -115,7 +115,7 @@ fn key<'a>(goroutine: &'a Goroutine, by: &GroupBy) -> Key<'a> {
             goroutine.state,
             reason,
             goroutine.stack,
-            goroutine.created_at,
+            goroutine.created_at.get(),
         ),
     }
 }
@@ -156,8 +156,8 @@ fn label(
             || "unknown".to_owned(),
             |frame| format!("{} {}:{}", frame.function, frame.file, frame.line),
         ),
-        GroupBy::Go => at(goroutine.created_at),
-        GroupBy::Start => at(goroutine.start),
+        GroupBy::Go => at(goroutine.created_at.get()),
+        GroupBy::Start => at(goroutine.start.get()),
         GroupBy::Chan => {
             let chans: Vec<String> = goroutine
                 .wait

@@ -40,8 +40,8 @@ impl<'s> Index<'s> {
             snapshot,
             states: goroutines.iter().map(|goroutine| goroutine.state).collect(),
             stacks: goroutines.iter().map(stack).collect(),
-            created: Places::new(goroutines, |goroutine| goroutine.created_at),
-            start: Places::new(goroutines, |goroutine| goroutine.start),
+            created: Places::new(goroutines, |goroutine| goroutine.created_at.get()),
+            start: Places::new(goroutines, |goroutine| goroutine.start.get()),
         }
     }
 }

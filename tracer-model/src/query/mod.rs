@@ -348,9 +348,9 @@ impl Criterion {
             Criterion::WaitingLonger(nanos) => goroutine
                 .wait
                 .as_ref()
-                .and_then(|wait| wait.since)
+                .and_then(|wait| wait.since.get())
                 .is_some_and(|since| now.since(since) > *nanos),
-            Criterion::CreatedBy(parent) => goroutine.parent == Some(*parent),
+            Criterion::CreatedBy(parent) => goroutine.parent.get() == Some(*parent),
             Criterion::Goid(goid) => goroutine.goid == *goid,
             // `Test::new` makes tests of their own of these.
             Criterion::State(_)

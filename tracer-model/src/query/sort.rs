@@ -26,7 +26,7 @@ impl SortBy {
             SortBy::Waiting => indices.sort_unstable_by_key(|index| {
                 let since = at(index)
                     .and_then(|goroutine| goroutine.wait.as_ref())
-                    .and_then(|wait| wait.since);
+                    .and_then(|wait| wait.since.get());
                 // The earliest is the longest; `Reverse(None)` is behind every `Reverse(Some)`.
                 (Reverse(since.map(Reverse)), goid(index))
             }),

@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use crate::event::EventKind;
 use crate::ids::{ChanAddr, GAddr, Goid, Ktime, Pc};
-use crate::snapshot::{self, State};
+use crate::maybe::Maybe;
+use crate::snapshot::{self, Labels, State};
 use crate::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
 
 use super::join::{Source, Stamp};
@@ -114,7 +115,15 @@ pub(super) struct Told {
     objects: SmallVec<[WaitObject; 1]>,
     /// What it has begun and is still about, whether it runs or waits or another one was let run.
     begun: Option<Begun>,
+    created: Maybe<Ktime>,
+    last_site: Maybe<Pc>,
+    counters: Counters,
+    last_waker: Option<Waker>,
 }
+
+/// Where what events told of a goroutine was kept that is gone: memory for another one.
+#[derive(Debug)]
+pub(super) struct Memory(Box<Told>);
 
 #[derive(Clone, Copy, Debug)]
 struct Begun {
@@ -151,6 +160,7 @@ pub(super) struct Seen {
     wait: Option<Wait>,
     stack: Option<Arc<[Pc]>>,
     moving: bool,
+    system: bool,
     /// Time of the first observation that showed this wait; all since agree, and no event came in
     /// between.
     wait_seen: Ktime,
@@ -174,61 +184,56 @@ pub(super) struct Effect {
     pub(super) anomaly: Option<AnomalyKind>,
 }
 
-#[derive(Debug)]
+/// What is known of a goroutine. There may be very many, so each takes as little as it can: of most
+/// goroutines of a large program no event ever tells, since they wait.
+#[derive(Debug, Default)]
 pub(super) struct Entry {
-    goid: Goid,
-    gaddr: Option<GAddr>,
-    parent: Option<Goid>,
-    origin: Origin,
-    system: bool,
-    created: Option<Ktime>,
-    labels: Box<[(Box<str>, Box<str>)]>,
-    told: Told,
+    gaddr: Maybe<GAddr>,
+    parent: Maybe<Goid>,
+    start: Maybe<Pc>,
+    created_at: Maybe<Pc>,
+    labels: Labels,
+    /// `None` until there is an event.
+    told: Option<Box<Told>>,
     seen: Option<Seen>,
-    last_site: Option<Pc>,
-    /// Most goroutines of a large program have waited since before the tracer came.
-    history: Option<Box<History>>,
     /// Knowledge older than this may be out of date, whatever else is known.
     doubted: Ktime,
 }
 
-/// What adds up from a goroutine's events.
-#[derive(Debug, Default)]
-struct History {
-    counters: Counters,
-    last_waker: Option<Waker>,
-}
+/// What is told of a goroutine without events.
+static UNTOLD: Told = Told::nothing();
 
 impl Entry {
-    pub(super) fn new(goid: Goid) -> Entry {
-        Entry {
-            goid,
-            gaddr: None,
-            parent: None,
-            origin: Origin::default(),
-            system: false,
-            created: None,
-            labels: Box::default(),
-            told: Told {
-                at: Ktime(0),
-                phase: Phase::Untold,
-                since: Ktime(0),
-                objects: SmallVec::new(),
-                begun: None,
-            },
-            seen: None,
-            last_site: None,
-            history: None,
-            doubted: Ktime(0),
+    /// What events told, to be told more.
+    pub(super) fn told(&mut self) -> &mut Told {
+        self.told.get_or_insert_with(|| Box::new(Told::nothing()))
+    }
+
+    /// Whether events are still to tell of it.
+    pub(super) const fn is_untold(&self) -> bool {
+        self.told.is_none()
+    }
+
+    /// Takes memory for what events will tell, which was in use before.
+    pub(super) fn reuse(&mut self, Memory(mut memory): Memory) {
+        *memory = Told::nothing();
+        self.told = Some(memory);
+    }
+
+    /// The memory of what events told, when the goroutine is gone.
+    pub(super) fn into_memory(self) -> Option<Memory> {
+        self.told.map(Memory)
+    }
+
+    fn known_told(&self) -> &Told {
+        self.told.as_deref().unwrap_or(&UNTOLD)
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        Origin {
+            start: self.start.get(),
+            created_at: self.created_at.get(),
         }
-    }
-
-    fn counters(&mut self) -> &mut Counters {
-        &mut self.history.get_or_insert_default().counters
-    }
-
-    pub(super) const fn origin(&self) -> Origin {
-        self.origin
     }
 
     pub(super) fn doubt(&mut self, until: Ktime) {
@@ -237,225 +242,20 @@ impl Entry {
 
     /// Time of the newest knowledge about its state.
     pub(super) fn known_at(&self) -> Ktime {
-        self.told
-            .at
-            .max(self.seen.as_ref().map_or(Ktime(0), |seen| seen.at))
-    }
-
-    /// The goroutine acted: it was running then, and is not about what it had begun before.
-    pub(super) fn act(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
-        let effect = self.live(at, site, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            self.told.begun = None;
-        }
-        effect
-    }
-
-    /// The goroutine was running.
-    pub(super) fn live(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
-        if at < self.told.at {
-            return Effect::late();
-        }
-        let mut effect = Effect::default();
-        if let Phase::Waiting(reason) = self.told.phase {
-            let gap = lost_at.is_some_and(|lost| lost > self.told.since);
-            effect.ended = self.end_wait(at, lost_at);
-            if reason.kind().ends_only_by_goroutine() && !gap {
-                effect.anomaly = Some(AnomalyKind::ActedWhileWaiting);
-            }
-        }
-        if self.told.phase != Phase::Running {
-            self.told.since = at;
-        }
-        self.told.phase = Phase::Running;
-        self.told.at = at;
-        if site.is_some() {
-            self.last_site = site;
-        }
-        effect
-    }
-
-    /// The goroutine starts to run: after a wake-up or its creation, after it was preempted or had
-    /// yielded (of which there is no event), or since it did not park after all. Returns how long it
-    /// waited for that since the wake-up or creation, if that was seen.
-    pub(super) fn run(&mut self, at: Ktime, lost_at: Option<Ktime>) -> (Effect, Option<u64>) {
-        self.counters().runs += 1;
-        let since = self.told.since;
-        let latency = (self.told.phase == Phase::Runnable
-            && at >= self.told.at
-            && lost_at.is_none_or(|lost| lost <= since))
-        .then(|| at.since(since));
-        self.counters().scheduling_nanos += latency.unwrap_or(0);
-        let effect = self.live(at, None, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            self.told.since = at;
-        }
-        (effect, latency)
-    }
-
-    /// The goroutine made another one runnable.
-    pub(super) fn wake(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
-        self.counters().wakeups_made += 1;
-        self.live(at, None, lost_at)
-    }
-
-    /// The goroutine closes a channel.
-    pub(super) fn close(
-        &mut self,
-        at: Ktime,
-        chan: Option<ChanAddr>,
-        site: Option<Pc>,
-        lost_at: Option<Ktime>,
-    ) -> Effect {
-        let effect = self.act(at, site, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            let operation = chan.map(Operation::Close);
-            self.told.begun = operation.map(|operation| Begun { at, operation });
-        }
-        effect
+        let seen = self.seen.as_ref().map_or(Ktime(0), |seen| seen.at);
+        self.known_told().at.max(seen)
     }
 
     /// What the goroutine has begun and is still about, unless a record that is missing may have been
     /// its end.
     pub(super) fn begun(&self, lost_at: Option<Ktime>) -> Option<Operation> {
-        let Begun { at, operation } = self.told.begun?;
-        lost_at.is_none_or(|lost| lost <= at).then_some(operation)
+        self.known_told().begun(lost_at)
     }
 
     /// Whether it waits, in a plain operation or a select, to send to the channel, as far as its events
     /// told.
     pub(super) fn wants_to_send(&self, chan: ChanAddr) -> bool {
-        // The runtime turns to the receivers first.
-        let cases = |direction| {
-            let case = WaitObject::Chan { chan, direction };
-            self.told.objects.contains(&case)
-        };
-        cases(Direction::Send) && !cases(Direction::Receive)
-    }
-
-    /// The goroutine begins a select with these cases.
-    pub(super) fn select(
-        &mut self,
-        at: Ktime,
-        cases: &[WaitObject],
-        site: Option<Pc>,
-        lost_at: Option<Ktime>,
-    ) -> Effect {
-        let effect = self.act(at, site, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            let operation = Operation::Select;
-            self.told.begun = Some(Begun { at, operation });
-            self.told.objects.clear();
-            self.told.objects.extend_from_slice(cases);
-        }
-        effect
-    }
-
-    /// The goroutine tries to get a lock or the like that is not free.
-    pub(super) fn acquire(
-        &mut self,
-        at: Ktime,
-        object: WaitObject,
-        lost_at: Option<Ktime>,
-    ) -> Effect {
-        let effect = self.act(at, None, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            let operation = Operation::Acquire;
-            self.told.begun = Some(Begun { at, operation });
-            self.told.objects.clear();
-            self.told.objects.push(object);
-        }
-        effect
-    }
-
-    /// The goroutine enters a system call.
-    pub(super) fn enter_syscall(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
-        self.counters().syscalls += 1;
-        let effect = self.act(at, None, lost_at);
-        if effect.anomaly != Some(AnomalyKind::Late) {
-            self.told.phase = Phase::Syscall;
-            self.told.since = at;
-        }
-        effect
-    }
-
-    /// The goroutine comes out of a system call. Returns how long it was in it, if that was seen.
-    pub(super) fn exit_syscall(
-        &mut self,
-        at: Ktime,
-        lost_at: Option<Ktime>,
-    ) -> (Effect, Option<u64>) {
-        let since = self.told.since;
-        let nanos = (self.told.phase == Phase::Syscall
-            && at >= self.told.at
-            && lost_at.is_none_or(|lost| lost <= since))
-        .then(|| at.since(since));
-        self.counters().syscall_nanos += nanos.unwrap_or(0);
-        (self.act(at, None, lost_at), nanos)
-    }
-
-    /// The goroutine parks.
-    pub(super) fn park(
-        &mut self,
-        at: Ktime,
-        reason: WaitReason,
-        object: Option<WaitObject>,
-        lost_at: Option<Ktime>,
-    ) -> Effect {
-        self.counters().parks += 1;
-        // After a loss the park may be of a later select than the one that was seen.
-        let begun = self.told.begun;
-        let begun_for_this = match self.begun(lost_at) {
-            Some(Operation::Select) => reason.kind() == WaitKind::Select,
-            Some(Operation::Acquire) => reason.kind().is_sync(),
-            Some(Operation::Close(_)) | None => false,
-        };
-        let effect = self.act(at, None, lost_at);
-        if effect.anomaly == Some(AnomalyKind::Late) {
-            return effect;
-        }
-        if begun_for_this {
-            self.told.begun = begun;
-        } else {
-            self.told.objects.clear();
-            self.told.objects.extend(object);
-        }
-        self.told.phase = Phase::Waiting(reason);
-        self.told.since = at;
-        effect
-    }
-
-    /// The goroutine was made runnable. If parks make no events, it may have run and parked unseen
-    /// since it was last heard of.
-    pub(super) fn ready(
-        &mut self,
-        at: Ktime,
-        waker: Waker,
-        lost_at: Option<Ktime>,
-        parks_seen: bool,
-    ) -> Effect {
-        self.counters().wakeups += 1;
-        if at < self.told.at {
-            return Effect::late();
-        }
-        let gap = lost_at.is_some_and(|lost| lost > self.told.since);
-        let anomaly = match self.told.phase {
-            Phase::Untold => None,
-            _ if gap || !parks_seen => None,
-            // The collector stopped it: that makes no event, only its release does.
-            _ if waker.reason == WaitReason::Preempted => None,
-            Phase::Running | Phase::Syscall => Some(AnomalyKind::ReadyWithoutPark),
-            Phase::Runnable => Some(AnomalyKind::ReadyTwice),
-            Phase::Waiting(parked) => {
-                (parked.kind() != waker.reason.kind()).then_some(AnomalyKind::ReasonChanged)
-            }
-        };
-        let ended = self.end_wait(at, lost_at);
-        self.told.phase = Phase::Runnable;
-        self.told.since = at;
-        self.told.at = at;
-        self.history.get_or_insert_default().last_waker = Some(waker);
-        Effect { ended, anomaly }
+        self.known_told().wants_to_send(chan)
     }
 
     /// The goroutine was created. What it is and where it comes from is learnt even from a late
@@ -467,20 +267,22 @@ impl Entry {
         gaddr: GAddr,
         origin: Origin,
     ) -> Effect {
-        if self.created.is_some() {
+        if self.known_told().created.get().is_some() {
             return Effect {
                 ended: None,
                 anomaly: Some(AnomalyKind::CreatedTwice),
             };
         }
-        self.created = Some(at);
-        self.gaddr = Some(gaddr);
-        self.parent = (parent.0 != 0).then_some(parent);
-        self.origin = origin;
-        if at >= self.told.at {
-            self.told.phase = Phase::Runnable;
-            self.told.since = at;
-            self.told.at = at;
+        self.gaddr = gaddr.into();
+        self.parent = (parent.0 != 0).then_some(parent).into();
+        self.start = origin.start.into();
+        self.created_at = origin.created_at.into();
+        let told = self.told();
+        told.created = at.into();
+        if at >= told.at {
+            told.phase = Phase::Runnable;
+            told.since = at;
+            told.at = at;
         }
         Effect::default()
     }
@@ -513,13 +315,13 @@ impl Entry {
         if self.seen.as_ref().is_some_and(|seen| seen.at > at) {
             return;
         }
-        self.gaddr = Some(*gaddr);
-        self.system = *system;
+        let told_at = self.known_told().at;
+        self.gaddr = (*gaddr).into();
         self.parent = parent.or(self.parent);
-        self.origin.created_at = created_at.or(self.origin.created_at);
-        self.origin.start = start.or(self.origin.start);
-        if *self.labels != **labels {
-            self.labels = labels.as_slice().into();
+        self.created_at = created_at.or(self.created_at);
+        self.start = start.or(self.start);
+        if self.labels != *labels {
+            self.labels = labels.clone();
         }
         match &mut self.seen {
             Some(seen) => {
@@ -527,7 +329,7 @@ impl Entry {
                     let wait = wait.as_ref()?;
                     Some((wait.reason, wait.objects.clone()))
                 };
-                let same = what(&seen.wait) == what(wait) && self.told.at < seen.at;
+                let same = what(&seen.wait) == what(wait) && told_at < seen.at;
                 if !same {
                     seen.wait_seen = at;
                 }
@@ -538,6 +340,7 @@ impl Entry {
                 }
                 seen.stack = stack;
                 seen.moving = *moving;
+                seen.system = *system;
             }
             None => {
                 self.seen = Some(Seen {
@@ -546,25 +349,259 @@ impl Entry {
                     wait: wait.clone(),
                     stack,
                     moving: *moving,
+                    system: *system,
                     wait_seen: at,
                 });
             }
         }
     }
+}
+
+impl Told {
+    /// Nothing so far.
+    const fn nothing() -> Told {
+        Told {
+            at: Ktime(0),
+            phase: Phase::Untold,
+            since: Ktime(0),
+            objects: SmallVec::new_const(),
+            begun: None,
+            created: Maybe::NONE,
+            last_site: Maybe::NONE,
+            counters: Counters::none(),
+            last_waker: None,
+        }
+    }
+
+    /// The goroutine acted: it was running then, and is not about what it had begun before.
+    pub(super) fn act(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
+        let effect = self.live(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.begun = None;
+        }
+        effect
+    }
+
+    /// The goroutine was running.
+    pub(super) fn live(&mut self, at: Ktime, site: Option<Pc>, lost_at: Option<Ktime>) -> Effect {
+        if at < self.at {
+            return Effect::late();
+        }
+        let mut effect = Effect::default();
+        if let Phase::Waiting(reason) = self.phase {
+            let gap = lost_at.is_some_and(|lost| lost > self.since);
+            effect.ended = self.end_wait(at, lost_at);
+            if reason.kind().ends_only_by_goroutine() && !gap {
+                effect.anomaly = Some(AnomalyKind::ActedWhileWaiting);
+            }
+        }
+        if self.phase != Phase::Running {
+            self.since = at;
+        }
+        self.phase = Phase::Running;
+        self.at = at;
+        if site.is_some() {
+            self.last_site = site.into();
+        }
+        effect
+    }
+
+    /// The goroutine starts to run: after a wake-up or its creation, after it was preempted or had
+    /// yielded (of which there is no event), or since it did not park after all. Returns how long it
+    /// waited for that since the wake-up or creation, if that was seen.
+    pub(super) fn run(&mut self, at: Ktime, lost_at: Option<Ktime>) -> (Effect, Option<u64>) {
+        self.counters.runs += 1;
+        let since = self.since;
+        let latency = (self.phase == Phase::Runnable
+            && at >= self.at
+            && lost_at.is_none_or(|lost| lost <= since))
+        .then(|| at.since(since));
+        self.counters.scheduling_nanos += latency.unwrap_or(0);
+        let effect = self.live(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.since = at;
+        }
+        (effect, latency)
+    }
+
+    /// The goroutine made another one runnable.
+    pub(super) fn wake(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
+        self.counters.wakeups_made += 1;
+        self.live(at, None, lost_at)
+    }
+
+    /// The goroutine closes a channel.
+    pub(super) fn close(
+        &mut self,
+        at: Ktime,
+        chan: Option<ChanAddr>,
+        site: Option<Pc>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            let operation = chan.map(Operation::Close);
+            self.begun = operation.map(|operation| Begun { at, operation });
+        }
+        effect
+    }
+
+    /// What the goroutine has begun and is still about, unless a record that is missing may have been
+    /// its end.
+    pub(super) fn begun(&self, lost_at: Option<Ktime>) -> Option<Operation> {
+        let Begun { at, operation } = self.begun?;
+        lost_at.is_none_or(|lost| lost <= at).then_some(operation)
+    }
+
+    /// Whether it waits, in a plain operation or a select, to send to the channel, as far as its events
+    /// told.
+    pub(super) fn wants_to_send(&self, chan: ChanAddr) -> bool {
+        // The runtime turns to the receivers first.
+        let cases = |direction| {
+            let case = WaitObject::Chan { chan, direction };
+            self.objects.contains(&case)
+        };
+        cases(Direction::Send) && !cases(Direction::Receive)
+    }
+
+    /// The goroutine begins a select with these cases.
+    pub(super) fn select(
+        &mut self,
+        at: Ktime,
+        cases: &[WaitObject],
+        site: Option<Pc>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, site, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            let operation = Operation::Select;
+            self.begun = Some(Begun { at, operation });
+            self.objects.clear();
+            self.objects.extend_from_slice(cases);
+        }
+        effect
+    }
+
+    /// The goroutine tries to get a lock or the like that is not free.
+    pub(super) fn acquire(
+        &mut self,
+        at: Ktime,
+        object: WaitObject,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            let operation = Operation::Acquire;
+            self.begun = Some(Begun { at, operation });
+            self.objects.clear();
+            self.objects.push(object);
+        }
+        effect
+    }
+
+    /// The goroutine enters a system call.
+    pub(super) fn enter_syscall(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Effect {
+        self.counters.syscalls += 1;
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly != Some(AnomalyKind::Late) {
+            self.phase = Phase::Syscall;
+            self.since = at;
+        }
+        effect
+    }
+
+    /// The goroutine comes out of a system call. Returns how long it was in it, if that was seen.
+    pub(super) fn exit_syscall(
+        &mut self,
+        at: Ktime,
+        lost_at: Option<Ktime>,
+    ) -> (Effect, Option<u64>) {
+        let since = self.since;
+        let nanos = (self.phase == Phase::Syscall
+            && at >= self.at
+            && lost_at.is_none_or(|lost| lost <= since))
+        .then(|| at.since(since));
+        self.counters.syscall_nanos += nanos.unwrap_or(0);
+        (self.act(at, None, lost_at), nanos)
+    }
+
+    /// The goroutine parks.
+    pub(super) fn park(
+        &mut self,
+        at: Ktime,
+        reason: WaitReason,
+        object: Option<WaitObject>,
+        lost_at: Option<Ktime>,
+    ) -> Effect {
+        self.counters.parks += 1;
+        // After a loss the park may be of a later select than the one that was seen.
+        let begun = self.begun;
+        let begun_for_this = match self.begun(lost_at) {
+            Some(Operation::Select) => reason.kind() == WaitKind::Select,
+            Some(Operation::Acquire) => reason.kind().is_sync(),
+            Some(Operation::Close(_)) | None => false,
+        };
+        let effect = self.act(at, None, lost_at);
+        if effect.anomaly == Some(AnomalyKind::Late) {
+            return effect;
+        }
+        if begun_for_this {
+            self.begun = begun;
+        } else {
+            self.objects.clear();
+            self.objects.extend(object);
+        }
+        self.phase = Phase::Waiting(reason);
+        self.since = at;
+        effect
+    }
+
+    /// The goroutine was made runnable. If parks make no events, it may have run and parked unseen
+    /// since it was last heard of.
+    pub(super) fn ready(
+        &mut self,
+        at: Ktime,
+        waker: Waker,
+        lost_at: Option<Ktime>,
+        parks_seen: bool,
+    ) -> Effect {
+        self.counters.wakeups += 1;
+        if at < self.at {
+            return Effect::late();
+        }
+        let gap = lost_at.is_some_and(|lost| lost > self.since);
+        let anomaly = match self.phase {
+            Phase::Untold => None,
+            _ if gap || !parks_seen => None,
+            // The collector stopped it: that makes no event, only its release does.
+            _ if waker.reason == WaitReason::Preempted => None,
+            Phase::Running | Phase::Syscall => Some(AnomalyKind::ReadyWithoutPark),
+            Phase::Runnable => Some(AnomalyKind::ReadyTwice),
+            Phase::Waiting(parked) => {
+                (parked.kind() != waker.reason.kind()).then_some(AnomalyKind::ReasonChanged)
+            }
+        };
+        let ended = self.end_wait(at, lost_at);
+        self.phase = Phase::Runnable;
+        self.since = at;
+        self.at = at;
+        self.last_waker = Some(waker);
+        Effect { ended, anomaly }
+    }
 
     fn end_wait(&mut self, at: Ktime, lost_at: Option<Ktime>) -> Option<Ended> {
-        let Phase::Waiting(reason) = self.told.phase else {
+        let Phase::Waiting(reason) = self.phase else {
             return None;
         };
-        let since = self.told.since;
+        let since = self.since;
         let nanos = lost_at
             .is_none_or(|lost| lost <= since)
             .then(|| at.since(since));
         let kind = reason.kind();
         if let Some(nanos) = nanos {
-            self.counters().add_blocked(kind, nanos);
+            self.counters.add_blocked(kind, nanos);
         }
-        let object = match (kind, self.told.objects.as_slice()) {
+        let object = match (kind, self.objects.as_slice()) {
             (WaitKind::Select, _) => None,
             (_, &[object]) => Some(object),
             _ => None,
@@ -589,6 +626,7 @@ impl Effect {
 /// A goroutine in the world, as all that is known adds up.
 #[derive(Clone, Copy, Debug)]
 pub struct Goroutine<'w> {
+    goid: Goid,
     entry: &'w Entry,
     lost_at: Option<Ktime>,
     heard_until: Ktime,
@@ -597,12 +635,14 @@ pub struct Goroutine<'w> {
 
 impl<'w> Goroutine<'w> {
     pub(super) const fn new(
+        goid: Goid,
         entry: &'w Entry,
         lost_at: Option<Ktime>,
         heard_until: Ktime,
         parks_seen: bool,
     ) -> Goroutine<'w> {
         Goroutine {
+            goid,
             entry,
             lost_at,
             heard_until,
@@ -612,65 +652,65 @@ impl<'w> Goroutine<'w> {
 
     /// Its id.
     pub const fn goid(self) -> Goid {
-        self.entry.goid
+        self.goid
     }
 
     /// Its g, if known.
-    pub const fn gaddr(self) -> Option<GAddr> {
-        self.entry.gaddr
+    pub fn gaddr(self) -> Option<GAddr> {
+        self.entry.gaddr.get()
     }
 
     /// Who created it, if known.
-    pub const fn parent(self) -> Option<Goid> {
-        self.entry.parent
+    pub fn parent(self) -> Option<Goid> {
+        self.entry.parent.get()
     }
 
     /// Its function and the `go` statement, as far as known.
-    pub const fn origin(self) -> Origin {
-        self.entry.origin
+    pub fn origin(self) -> Origin {
+        self.entry.origin()
     }
 
     /// When it was created, if that was seen.
-    pub const fn created(self) -> Option<Ktime> {
-        self.entry.created
+    pub fn created(self) -> Option<Ktime> {
+        self.entry.known_told().created.get()
     }
 
     /// Whether it is the runtime's own; a goroutine that no snapshot showed yet counts as a user's.
-    pub const fn system(self) -> bool {
-        self.entry.system
+    pub fn system(self) -> bool {
+        self.entry.seen.as_ref().is_some_and(|seen| seen.system)
     }
 
     /// Its pprof labels at the last observation.
-    pub fn labels(self) -> &'w [(Box<str>, Box<str>)] {
+    pub fn labels(self) -> &'w Labels {
         &self.entry.labels
     }
 
     /// What was counted of it.
     pub fn counters(self) -> &'w Counters {
-        static NONE: Counters = Counters::none();
-        (self.entry.history.as_ref()).map_or(&NONE, |history| &history.counters)
+        &self.entry.known_told().counters
     }
 
     /// Where it last asked for a channel operation, if that was seen.
-    pub const fn last_site(self) -> Option<Pc> {
-        self.entry.last_site
+    pub fn last_site(self) -> Option<Pc> {
+        self.entry.known_told().last_site.get()
     }
 
     /// Who woke it last, if that was seen.
     pub fn last_waker(self) -> Option<Waker> {
-        self.entry.history.as_ref()?.last_waker
+        self.entry.known_told().last_waker
     }
 
     /// Time of the newest event by it or for it.
     pub fn last_event(self) -> Option<Ktime> {
-        (self.entry.told.phase != Phase::Untold).then_some(self.entry.told.at)
+        let told = self.entry.known_told();
+        (told.phase != Phase::Untold).then_some(told.at)
     }
 
     /// From when and where its state is known.
     pub fn known(self) -> Stamp {
         match self.seen() {
             Some(seen) => Stamp::memory(seen.at),
-            None => Stamp::event(self.entry.told.at),
+            None => Stamp::event(self.entry.known_told().at),
         }
     }
 
@@ -692,7 +732,7 @@ impl<'w> Goroutine<'w> {
     pub fn state(self) -> State {
         match self.seen() {
             Some(seen) => seen.state,
-            None => match self.entry.told.phase {
+            None => match self.entry.known_told().phase {
                 Phase::Untold => State::Idle,
                 Phase::Running => State::Running,
                 Phase::Runnable => State::Runnable,
@@ -707,13 +747,16 @@ impl<'w> Goroutine<'w> {
     pub fn since(self) -> Option<Ktime> {
         match self.seen() {
             Some(_) => self.wait().and_then(|wait| wait.since),
-            None => (self.entry.told.phase != Phase::Untold).then_some(self.entry.told.since),
+            None => {
+                let told = self.entry.known_told();
+                (told.phase != Phase::Untold).then_some(told.since)
+            }
         }
     }
 
     /// Why, on what and since when it waits, if it does.
     pub fn wait(self) -> Option<WaitView<'w>> {
-        let told = &self.entry.told;
+        let told = self.entry.known_told();
         match self.seen() {
             None => match told.phase {
                 Phase::Waiting(reason) => Some(WaitView {
@@ -734,7 +777,11 @@ impl<'w> Goroutine<'w> {
                     } else {
                         &wait.objects
                     },
-                    since: if same { Some(told.since) } else { wait.since },
+                    since: if same {
+                        Some(told.since)
+                    } else {
+                        wait.since.get()
+                    },
                     seen: if same { told.since } else { seen.wait_seen },
                 })
             }
@@ -760,16 +807,15 @@ impl<'w> Goroutine<'w> {
 
     /// The observation, if that is the newest knowledge.
     fn seen(self) -> Option<&'w Seen> {
-        self.entry
-            .seen
-            .as_ref()
-            .filter(|seen| Stamp::memory(seen.at) > Stamp::event(self.entry.told.at))
+        let told_at = self.entry.known_told().at;
+        let seen = self.entry.seen.as_ref();
+        seen.filter(|seen| Stamp::memory(seen.at) > Stamp::event(told_at))
     }
 
     /// Whether what memory showed at `at` is the wait whose park was seen: nothing was heard of the
     /// goroutine since, nothing is still to come or lost, and both agree.
     fn is_told_wait(self, at: Ktime, wait: &Wait) -> bool {
-        let told = &self.entry.told;
+        let told = self.entry.known_told();
         let agrees = match (&*told.objects, &*wait.objects) {
             ([told], [seen]) => told == seen,
             _ => true,

@@ -42,9 +42,13 @@ pub use totals::{Anomalies, AnomalyKind, Example, Origin, Panics, Totals};
 pub use wake::{Wake, Wakes};
 
 use departed::{Departed, Departure};
-use goroutine::{Effect, Ended, Entry, Operation};
+use goroutine::{Effect, Ended, Entry, Memory, Operation};
 use intern::Interner;
 use panics::PanicPlaces;
+
+/// So many pieces of memory of goroutines that ended are kept for new ones, which come and go without
+/// allocating.
+const SPARE: usize = 1 << 10;
 
 /// How much the world remembers of what is not in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +78,8 @@ pub struct World {
     retraced_at: Ktime,
     /// Side by side: a hash table of such large entries would waste a third of its room.
     goroutines: IndexMap<Goid, Entry, FxBuildHasher>,
-    channels: FxHashMap<ChanAddr, Channel>,
+    spare: Vec<Memory>,
+    channels: IndexMap<ChanAddr, Channel, FxBuildHasher>,
     next_chan: u32,
     /// At so many channels the idle ones are looked for.
     forget_at: usize,
@@ -119,7 +124,8 @@ impl World {
             parks_seen: true,
             retraced_at: Ktime(0),
             goroutines: IndexMap::default(),
-            channels: FxHashMap::default(),
+            spare: Vec::new(),
+            channels: IndexMap::default(),
             next_chan: 0,
             forget_at: limits.channels,
             forgotten_channels: 0,
@@ -196,17 +202,19 @@ impl World {
             EventKind::SendBegin(op) => {
                 self.totals.sends += 1;
                 self.totals.sends_by_runtime += u64::from(actor.0 == 0);
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
                 self.operate(at, actor, op, Direction::Send);
             }
             EventKind::ReceiveBegin(op) => {
                 self.totals.receives += 1;
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
                 self.operate(at, actor, op, Direction::Receive);
             }
             EventKind::Close(op) => {
                 self.totals.closes += 1;
-                self.update(actor, at, |entry| entry.close(at, op.chan, site, lost_at));
+                self.update(actor, at, |entry| {
+                    entry.told().close(at, op.chan, site, lost_at)
+                });
                 if op.chan.is_none() {
                     self.totals.panics.close_of_nil += 1;
                     self.panicked(PanicCause::CloseOfNil, op.site, actor, None);
@@ -223,7 +231,9 @@ impl World {
             }
             EventKind::SelectBegin { cases, .. } => {
                 self.totals.selects += 1;
-                self.update(actor, at, |entry| entry.select(at, cases, site, lost_at));
+                self.update(actor, at, |entry| {
+                    entry.told().select(at, cases, site, lost_at)
+                });
                 for case in cases {
                     if let WaitObject::Chan { chan, direction } = *case {
                         let channel = self.channel_entry(chan, at);
@@ -237,21 +247,23 @@ impl World {
                     Some(case) => self.select_ended(self.flows.case(actor, *case), at),
                     None => self.totals.defaulted += 1,
                 }
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
             }
             EventKind::Acquire { object } => {
                 self.totals.acquires += 1;
-                self.update(actor, at, |entry| entry.acquire(at, *object, lost_at));
+                self.update(actor, at, |entry| {
+                    entry.told().acquire(at, *object, lost_at)
+                });
                 self.locks.attempt(*object, at);
             }
             EventKind::SyscallEnter => {
                 self.totals.syscalls += 1;
-                self.update(actor, at, |entry| entry.enter_syscall(at, lost_at));
+                self.update(actor, at, |entry| entry.told().enter_syscall(at, lost_at));
             }
             EventKind::SyscallExit => {
                 let mut took = None;
                 self.update(actor, at, |entry| {
-                    let (effect, nanos) = entry.exit_syscall(at, lost_at);
+                    let (effect, nanos) = entry.told().exit_syscall(at, lost_at);
                     took = nanos;
                     effect
                 });
@@ -263,7 +275,9 @@ impl World {
             }
             EventKind::Park { reason, object } => {
                 *self.totals.parks.entry(*reason).or_insert(0) += 1;
-                self.update(actor, at, |entry| entry.park(at, *reason, *object, lost_at));
+                self.update(actor, at, |entry| {
+                    entry.told().park(at, *reason, *object, lost_at)
+                });
                 if let Some(WaitObject::Chan { chan, direction }) = *object
                     && reason.kind() == WaitKind::Chan
                 {
@@ -282,7 +296,7 @@ impl World {
                 if actor.0 == 0 {
                     self.totals.wakeups_by_runtime += 1;
                 }
-                self.update(actor, at, |entry| entry.wake(at, lost_at));
+                self.update(actor, at, |entry| entry.told().wake(at, lost_at));
                 self.expect_goroutine(*woken, at);
                 let waker = Waker {
                     goid: actor,
@@ -295,7 +309,7 @@ impl World {
                     .count(self.start_of(actor), *reason, self.start_of(*woken));
                 let parks_seen = self.parks_seen;
                 self.update(*woken, at, |entry| {
-                    entry.ready(at, waker, lost_at, parks_seen)
+                    entry.told().ready(at, waker, lost_at, parks_seen)
                 });
                 if let Some(WaitObject::Chan { chan, direction }) = *object {
                     let channel = self.channel_entry(chan, at);
@@ -312,7 +326,7 @@ impl World {
                 site: created_at,
             } => {
                 self.totals.created += 1;
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
                 self.expect_goroutine(*child, at);
                 let origin = Origin {
                     start: Some(*start),
@@ -325,7 +339,7 @@ impl World {
                 self.expect_goroutine(actor, at);
                 let mut latency = None;
                 self.update(actor, at, |entry| {
-                    let (effect, waited) = entry.run(at, lost_at);
+                    let (effect, waited) = entry.told().run(at, lost_at);
                     latency = waited;
                     effect
                 });
@@ -340,7 +354,7 @@ impl World {
                 site: made_at,
             } => {
                 self.totals.made += 1;
-                self.update(actor, at, |entry| entry.act(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
                 self.make(
                     *chan,
                     Made {
@@ -358,7 +372,7 @@ impl World {
                     Direction::Receive => self.totals.direct_receives += 1,
                 }
                 // A select goes on until its end is told.
-                self.update(actor, at, |entry| entry.live(at, site, lost_at));
+                self.update(actor, at, |entry| entry.told().live(at, site, lost_at));
                 let channel = self.channel_entry(*chan, at);
                 channel.touch(at);
                 channel.side_mut(*direction).direct += 1;
@@ -422,7 +436,7 @@ impl World {
                     departed.insert(goid, absence);
                     *ended.entry(entry.origin()).or_insert(0) += 1;
                     *vanished += 1;
-                    shades.insert(goid, std::mem::replace(entry, Entry::new(goid)));
+                    shades.insert(goid, std::mem::take(entry));
                 }
                 stays
             });
@@ -436,7 +450,7 @@ impl World {
                 if channel.last_activity() > at {
                     continue;
                 }
-                self.channels.remove(&read.addr);
+                self.channels.swap_remove(&read.addr);
             }
             let elem_type =
                 (!read.elem_type.is_empty()).then(|| self.types.intern(&read.elem_type));
@@ -512,14 +526,17 @@ impl World {
                     return;
                 }
                 if admitted {
-                    self.goroutines
-                        .entry(goid)
-                        .or_insert_with(|| Entry::new(goid))
+                    self.goroutines.entry(goid).or_default()
                 } else {
-                    self.shades.entry(goid).or_insert_with(|| Entry::new(goid))
+                    self.shades.entry(goid).or_default()
                 }
             }
         };
+        if entry.is_untold()
+            && let Some(memory) = self.spare.pop()
+        {
+            entry.reuse(memory);
+        }
         let Effect { ended, anomaly } = change(entry);
         if let Some(anomaly) = anomaly {
             self.totals.anomalies.note(anomaly, goid, at);
@@ -654,7 +671,7 @@ impl World {
                 None if self.complete_at > Some(at) => return None,
                 None => {}
             }
-            let mut entry = Entry::new(goid);
+            let mut entry = Entry::default();
             if let Some(forgotten) = self.departed.forgotten() {
                 entry.doubt(forgotten);
             }
@@ -671,6 +688,9 @@ impl World {
             Some(entry) => {
                 *self.ended.entry(entry.origin()).or_insert(0) += 1;
                 self.departed.insert(goid, Departure::Exit(at));
+                if self.spare.len() < SPARE {
+                    self.spare.extend(entry.into_memory());
+                }
             }
             None => match self.departed.get(goid) {
                 Some(Departure::Exit(_)) => {
@@ -742,7 +762,7 @@ impl World {
         if let Some(channel) = self.channels.get(&addr)
             && channel.first_activity() < made.at
         {
-            self.channels.remove(&addr);
+            self.channels.swap_remove(&addr);
         }
         self.channel_entry(addr, made.at).make(made);
     }
@@ -781,7 +801,7 @@ impl World {
         let surplus = idle.len().div_ceil(2);
         idle.sort_unstable();
         for (_, addr) in &idle[..surplus] {
-            self.channels.remove(addr);
+            self.channels.swap_remove(addr);
         }
         self.forgotten_channels += surplus as u64;
         // Where most are waited on, looking again soon would find nothing.

@@ -115,16 +115,18 @@ impl World {
     /// One goroutine; `None` if it is not known or gone.
     pub fn goroutine(&self, goid: Goid) -> Option<Goroutine<'_>> {
         let entry = self.goroutines.get(&goid)?;
-        Some(self.view(entry))
+        Some(self.view(goid, entry))
     }
 
     /// All living goroutines, in no order.
     pub fn goroutines(&self) -> impl ExactSizeIterator<Item = Goroutine<'_>> {
-        self.goroutines.values().map(|entry| self.view(entry))
+        let entries = self.goroutines.iter();
+        entries.map(|(&goid, entry)| self.view(goid, entry))
     }
 
-    const fn view<'w>(&self, entry: &'w Entry) -> Goroutine<'w> {
-        Goroutine::new(entry, self.lost_at, self.heard_until, self.parks_seen)
+    const fn view<'w>(&self, goid: Goid, entry: &'w Entry) -> Goroutine<'w> {
+        let (heard_until, parks_seen) = (self.heard_until, self.parks_seen);
+        Goroutine::new(goid, entry, self.lost_at, heard_until, parks_seen)
     }
 
     /// Goroutines whose state is not known since records were lost, in no order.
@@ -209,9 +211,16 @@ impl World {
 
     /// Who waits on which channel. Looks through all goroutines.
     pub fn queues(&self) -> Queues<'_> {
+        self.queues_of(|_| true)
+    }
+
+    /// Who waits on these channels. Looks through all goroutines, too, but takes memory for these
+    /// channels alone.
+    pub fn queues_of(&self, is_wanted: impl Fn(ChanAddr) -> bool) -> Queues<'_> {
         let mut ranks: FxHashMap<(ChanAddr, Direction, Goid), (usize, &Channel)> =
             FxHashMap::default();
-        for channel in self.channels() {
+        let wanted = self.channels().filter(|channel| is_wanted(channel.addr()));
+        for channel in wanted {
             let Some(contents) = channel.contents() else {
                 continue;
             };
@@ -236,6 +245,9 @@ impl World {
                 let WaitObject::Chan { chan, direction } = *object else {
                     continue;
                 };
+                if !is_wanted(chan) {
+                    continue;
+                }
                 let goid = goroutine.goid();
                 let (rank, value) = match ranks.get(&(chan, direction, goid)) {
                     Some(&(rank, channel)) if was_read_in(channel, goroutine) => {

@@ -36,21 +36,22 @@ pub(crate) fn snapshot(goroutines: u64) -> Snapshot {
             state,
             wait: (state == State::Waiting).then(|| Wait {
                 reason: WaitReason::ChanReceive,
-                objects: Box::new([WaitObject::Chan {
+                objects: [WaitObject::Chan {
                     chan: ChanAddr(0xc000_0000 + 96 * index),
                     direction: Direction::Receive,
-                }]),
-                since: Some(Ktime(5)),
+                }]
+                .into(),
+                since: Ktime(5).into(),
             }),
-            sleeps_until: None,
+            sleeps_until: None.into(),
             system: false,
-            parent: Some(Goid(1)),
-            created_at: Some(Pc(100 + index % 50)),
-            start: Some(Pc(200 + index % 50)),
+            parent: Goid(1).into(),
+            created_at: Pc(100 + index % 50).into(),
+            start: Pc(200 + index % 50).into(),
             stack: Some(StackId((index % STACKS) as u32)),
             stops: None,
-            stack_bytes: None,
-            labels: Vec::new(),
+            stack_bytes: None.into(),
+            labels: Vec::new().into(),
             moving: false,
         }
     };

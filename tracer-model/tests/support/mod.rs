@@ -238,15 +238,15 @@ fn observed_goroutine(
         gaddr: GAddr(0xc000 + goid.0),
         state,
         wait: None,
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: None,
-        created_at: None,
-        start: None,
+        parent: None.into(),
+        created_at: None.into(),
+        start: None.into(),
         stack: None,
         stops: None,
-        stack_bytes: None,
-        labels: Vec::new(),
+        stack_bytes: None.into(),
+        labels: Vec::new().into(),
         moving: false,
     };
     if state == State::Waiting {
@@ -264,7 +264,7 @@ fn observed_goroutine(
         goroutine.wait = Some(Wait {
             reason,
             objects: objects.into(),
-            since: None,
+            since: None.into(),
         });
     }
     loop {
@@ -272,7 +272,7 @@ fn observed_goroutine(
             [] => return goroutine,
             ["since", time, rest @ ..] => {
                 let wait = goroutine.wait.as_mut().expect("since is of a wait");
-                wait.since = Some(Ktime(number(time)));
+                wait.since = Ktime(number(time)).into();
                 rest
             }
             ["stack", pcs, rest @ ..] => {
@@ -294,7 +294,7 @@ fn observed_goroutine(
                 rest
             }
             ["parent", parent, rest @ ..] => {
-                goroutine.parent = Some(Goid(number(&parent[1..])));
+                goroutine.parent = Goid(number(&parent[1..])).into();
                 rest
             }
             _ => panic!("not about a goroutine: {rest:?}"),

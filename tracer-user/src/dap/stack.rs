@@ -32,12 +32,13 @@ pub(crate) fn frames(
         let cut = "further frames were not read (`stackTraceDepth`)";
         frames.push(label(cut.to_owned(), None));
     }
-    let created = goroutine.created_at.and_then(|pc| {
+    let created = goroutine.created_at.get().and_then(|pc| {
         let created = symbols.frames(pc).first().cloned()?;
         Some((created, pc))
     });
     if let Some((created, pc)) = created {
-        let by = (goroutine.parent).map_or(String::new(), |goid| format!(" in goroutine {goid}"));
+        let by =
+            (goroutine.parent.get()).map_or(String::new(), |goid| format!(" in goroutine {goid}"));
         frames.push(StackFrame {
             name: format!("created by {}{by}", safe(&created.function)),
             presentation_hint: Some("subtle"),

@@ -112,7 +112,7 @@ impl<'a> Names<'a> {
     pub(crate) fn name(&mut self, goroutine: &Goroutine, unsure: bool) -> String {
         let place = self.place(goroutine);
         let mut name = format!("[Go {}] {place} ({}", goroutine.goid, state(goroutine));
-        if let Some(since) = goroutine.wait.as_ref().and_then(|wait| wait.since) {
+        if let Some(since) = goroutine.wait.as_ref().and_then(|wait| wait.since.get()) {
             let waited = elapsed(self.snapshot.finished.since(since));
             let _ = write!(name, ", ≥ {waited}");
         }
@@ -140,7 +140,7 @@ impl<'a> Names<'a> {
             }
             return place;
         }
-        let start = goroutine.start.and_then(innermost);
+        let start = goroutine.start.get().and_then(innermost);
         let frame = start.or_else(|| stack.first().copied().and_then(innermost));
         frame.map_or("?".into(), |frame| safe(&frame.function).into())
     }

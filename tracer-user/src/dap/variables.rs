@@ -427,13 +427,13 @@ impl Picture {
             let node = Node::WaitsFor(number);
             items.push(Item::node("waits for", state(goroutine), node));
         }
-        if let Some(start) = goroutine.start.and_then(place) {
+        if let Some(start) = goroutine.start.get().and_then(place) {
             items.push(Item::leaf("started with", start));
         }
-        if let Some(created) = goroutine.created_at.and_then(place) {
+        if let Some(created) = goroutine.created_at.get().and_then(place) {
             items.push(Item::leaf("created at", created));
         }
-        if let Some(parent) = goroutine.parent {
+        if let Some(parent) = goroutine.parent.get() {
             items.push(self.goroutine_item("created by".to_owned(), parent, view));
         }
         for (key, label) in &goroutine.labels {
@@ -442,7 +442,7 @@ impl Picture {
         if goroutine.system {
             items.push(Item::leaf("whose", "the runtime's own"));
         }
-        if let Some(bytes) = goroutine.stack_bytes {
+        if let Some(bytes) = goroutine.stack_bytes.get() {
             items.push(Item::leaf("stack", format!("{bytes} bytes in use")));
         }
         if !self.marks(goroutine.goid).is_empty() {
@@ -459,7 +459,7 @@ impl Picture {
             return Vec::new();
         };
         let snapshot = self.snapshot();
-        let since = wait.since.map_or_else(
+        let since = wait.since.get().map_or_else(
             || "not known: Go notes it only when it collects garbage".to_owned(),
             |since| format!("{} or more", elapsed(snapshot.finished.since(since))),
         );
@@ -467,7 +467,7 @@ impl Picture {
             Item::leaf("reason", wait.reason.to_string()),
             Item::leaf("for", since),
         ];
-        if let Some(until) = goroutine.sleeps_until {
+        if let Some(until) = goroutine.sleeps_until.get() {
             let left = elapsed(until.since(snapshot.finished));
             items.push(Item::leaf("sleeps for", format!("{left} more")));
         }

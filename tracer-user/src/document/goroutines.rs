@@ -209,7 +209,7 @@ impl<'a, I: Iterator<Item = &'a Goroutine> + Clone> Serialize for Entries<'a, I>
 impl<I> Entries<'_, I> {
     fn entry<'g>(&self, goroutine: &'g Goroutine, shared: &mut Shared) -> Entry<'g> {
         let wait = goroutine.wait.as_ref();
-        let since = wait.and_then(|wait| wait.since);
+        let since = wait.and_then(|wait| wait.since.get());
         let stacks = &mut shared.stacks;
         let stack = stacks.get(goroutine.stack, || {
             self.frames(self.snapshot.stack(goroutine))
@@ -231,13 +231,13 @@ impl<I> Entries<'_, I> {
             system: goroutine.system,
             waiting_on: wait.map(|wait| WaitingOn::wait(wait, self.snapshot)),
             created_by: CreatedBy {
-                goid: goroutine.parent.map(|parent| parent.0),
-                site: site(goroutine.created_at, self.level + 1),
+                goid: goroutine.parent.get().map(|parent| parent.0),
+                site: site(goroutine.created_at.get(), self.level + 1),
             },
-            start: site(goroutine.start, self.level),
+            start: site(goroutine.start.get(), self.level),
             waiting_since: since.map(|since| self.time(since, &mut shared.time)),
             waiting_seconds: since.map(|since| seconds(self.snapshot.finished.since(since))),
-            sleeps_until: (goroutine.sleeps_until).map(|time| self.clock.rfc3339(time)),
+            sleeps_until: (goroutine.sleeps_until.get()).map(|time| self.clock.rfc3339(time)),
             labels: goroutine
                 .labels
                 .iter()

@@ -127,7 +127,7 @@ impl Serialize for Groups<'_> {
                 .iter()
                 .filter_map(|index| self.snapshot.goroutines.get(*index));
             let waits = members.clone().filter_map(|goroutine| {
-                let since = goroutine.wait.as_ref()?.since?;
+                let since = goroutine.wait.as_ref()?.since.get()?;
                 Some(self.snapshot.finished.since(since))
             });
             Entry {

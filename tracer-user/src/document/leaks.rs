@@ -94,11 +94,14 @@ pub(crate) fn places(
                 .as_ref()
                 .map(|site| (site.function.clone(), site.file.clone(), site.line));
             let place = places
-                .entry((of, reason, goroutine.created_at))
+                .entry((of, reason, goroutine.created_at.get()))
                 .or_insert_with(|| Place {
                     site,
                     wait_reason: reason.to_string(),
-                    created_at: goroutine.created_at.and_then(|pc| Site::of(pc, symbols)),
+                    created_at: goroutine
+                        .created_at
+                        .get()
+                        .and_then(|pc| Site::of(pc, symbols)),
                     verdict,
                     count: 0,
                     goroutines: Vec::new(),

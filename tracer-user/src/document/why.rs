@@ -168,15 +168,15 @@ impl Entry {
             state: waiting.state,
             wait_reason: waiting.reason.map(|reason| reason.to_string()),
             waiting_seconds: wait
-                .and_then(|wait| wait.since)
+                .and_then(|wait| wait.since.get())
                 .map(|since| seconds(snapshot.finished.since(since))),
             stands: stands_name(waiting.stands),
             verdict: verdict_of(waiting.stands),
             site: waiting.site.and_then(|pc| Site::of_user(&[pc], symbols)),
             created_at: goroutine
-                .and_then(|goroutine| goroutine.created_at)
+                .and_then(|goroutine| goroutine.created_at.get())
                 .and_then(|pc| Site::of(pc, symbols)),
-            created_by: goroutine.and_then(|goroutine| goroutine.parent),
+            created_by: goroutine.and_then(|goroutine| goroutine.parent.get()),
             waits_on: waiting
                 .awaited
                 .iter()

@@ -194,7 +194,7 @@ impl List<'_> {
                 self.styled(DIM, safe(&format!("label {key}={value}")))
             );
         }
-        let key = (first.stack, first.created_at, first.parent);
+        let key = (first.stack, first.created_at.get(), first.parent.get());
         text.push_str(&stacks.get(key, || self.stack(first).into()));
     }
 
@@ -235,10 +235,12 @@ impl List<'_> {
         }
         if let Some(frame) = goroutine
             .created_at
+            .get()
             .and_then(|pc| self.symbols.frames(pc).first().cloned())
         {
             let by = goroutine
                 .parent
+                .get()
                 .map_or(String::new(), |parent| format!(" in goroutine {parent}"));
             let function = safe(&frame.function);
             let created = self.styled(DIM, format!("created by {function}{by}"));
@@ -250,7 +252,7 @@ impl List<'_> {
     }
 
     fn waited(&self, goroutine: &Goroutine) -> Option<u64> {
-        let since = goroutine.wait.as_ref()?.since?;
+        let since = goroutine.wait.as_ref()?.since.get()?;
         Some(self.snapshot.finished.since(since))
     }
 }
@@ -260,7 +262,7 @@ pub(crate) fn waits_on(goroutine: &Goroutine, snapshot: &Snapshot) -> Vec<String
     let Some(wait) = &goroutine.wait else {
         return Vec::new();
     };
-    if let Some(until) = goroutine.sleeps_until {
+    if let Some(until) = goroutine.sleeps_until.get() {
         let left = elapsed(until.since(snapshot.finished));
         return vec![format!("sleeps for {left} more")];
     }
@@ -344,15 +346,15 @@ mod tests {
                 gaddr: GAddr(0xc000),
                 state: State::Runnable,
                 wait: None,
-                sleeps_until: None,
+                sleeps_until: None.into(),
                 system: false,
-                parent: None,
-                created_at: Some(Pc(1)),
-                start: None,
+                parent: None.into(),
+                created_at: Pc(1).into(),
+                start: None.into(),
                 stack: Some(StackId(0)),
                 stops: None,
-                stack_bytes: None,
-                labels: vec![("\x1b]0;k\x07".into(), "v\nfake line\u{202e}".into())],
+                stack_bytes: None.into(),
+                labels: vec![("\x1b]0;k\x07".into(), "v\nfake line\u{202e}".into())].into(),
                 moving: false,
             }],
             stacks: vec![Box::from([Pc(2)])],

@@ -388,9 +388,9 @@ impl Page {
         if frames.peek().is_some() {
             self.dim("  and more frames: `gotrace stack` shows all");
         }
-        let created = goroutine.created_at;
+        let created = goroutine.created_at.get();
         if let Some(frame) = created.and_then(|pc| look.symbols.frames(pc).first().cloned()) {
-            let by = goroutine.parent;
+            let by = goroutine.parent.get();
             let by = by.map_or(String::new(), |parent| format!(" by goroutine {parent}"));
             self.plain(format!("created{by} in {}", place_of(&frame)));
         }

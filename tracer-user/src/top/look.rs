@@ -85,7 +85,7 @@ impl Look {
         let mut created: Vec<u32> = snapshot
             .goroutines
             .iter()
-            .map(|goroutine| match goroutine.created_at {
+            .map(|goroutine| match goroutine.created_at.get() {
                 Some(pc) => *by_pc
                     .entry(pc)
                     .or_insert_with(|| names.number(symbols.frames(pc).first())),
@@ -161,7 +161,7 @@ impl Look {
 
     /// How long a goroutine has waited, in nanoseconds, if that is known.
     pub(super) fn waited(&self, goroutine: &Goroutine) -> Option<u64> {
-        let since = goroutine.wait.as_ref()?.since?;
+        let since = goroutine.wait.as_ref()?.since.get()?;
         Some(self.snapshot.finished.since(since))
     }
 

@@ -58,15 +58,15 @@ fn goroutine(goid: u64, state: GoState, wait: Option<Wait>, stack: u32) -> Gorou
         gaddr: GAddr(goid << 12),
         state,
         wait,
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: Some(Goid(1)),
-        created_at: Some(Pc(4)),
-        start: None,
+        parent: Goid(1).into(),
+        created_at: Pc(4).into(),
+        start: None.into(),
         stack: Some(StackId(stack)),
         stops: None,
-        stack_bytes: None,
-        labels: Vec::new(),
+        stack_bytes: None.into(),
+        labels: Vec::new().into(),
         moving: false,
     }
 }
@@ -78,8 +78,8 @@ fn waits(reason: WaitReason, direction: Direction, seconds: u64) -> Option<Wait>
     };
     Some(Wait {
         reason,
-        objects: Box::from([object]),
-        since: Some(Ktime(NOW.0 - seconds * SECOND)),
+        objects: [object].into(),
+        since: Ktime(NOW.0 - seconds * SECOND).into(),
     })
 }
 
@@ -513,7 +513,7 @@ fn names_cannot_command_the_terminal() {
     let mut snapshot = snapshot();
     snapshot.stacks = vec![Box::from([Pc(9)]); 3];
     for goroutine in &mut snapshot.goroutines {
-        goroutine.labels = vec![("\x1b]0;k\x07".into(), "v\u{9b}31m".into())];
+        goroutine.labels = vec![("\x1b]0;k\x07".into(), "v\u{9b}31m".into())].into();
     }
     for channel in &mut snapshot.channels {
         channel.elem_type = "\x1b[1mT".into();

@@ -9,7 +9,7 @@ use tracer_model::ids::{Ktime, Pc};
 use tracer_model::snapshot::{self, Descriptor, Snapshot, StackId, State, Waiter};
 use tracer_model::symbol::Symbolizer;
 use tracer_model::wait::{Direction, Wait, WaitKind, WaitObject, WaitReason};
-use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, Waker, World};
+use tracer_model::world::{Channel, Goroutine, Queue, QueuedWaiter, Queues, Waker, World};
 
 use crate::document::moment;
 use crate::document::run::{self, Goroutines, LongWait, Rates, Summary, Totals};
@@ -69,13 +69,16 @@ pub(super) fn state(
     at: Ktime,
     last_read: LastRead,
 ) -> moment::State {
-    let queues = world.queues();
+    let mut fullest = world.fullest_channels(TOP);
+    fullest.retain(|channel| world.len_of(channel).is_some_and(|len| len > 0));
+    let queues = match fullest.is_empty() {
+        true => Queues::default(),
+        false => world.queues_of(|chan| fullest.iter().any(|channel| channel.addr() == chan)),
+    };
     moment::State {
         goroutines: census(world),
-        fullest: world
-            .fullest_channels(TOP)
+        fullest: fullest
             .into_iter()
-            .filter(|channel| world.len_of(channel).is_some_and(|len| len > 0))
             .map(|channel| channel_entry(world, channel, queues.get(channel.addr()), symbols))
             .collect(),
         longest_waits: world
@@ -287,17 +290,17 @@ fn goroutine_entry(goroutine: Goroutine<'_>, stacks: &mut Stacks) -> snapshot::G
         wait: goroutine.wait().map(|wait| Wait {
             reason: wait.reason,
             objects: wait.objects.into(),
-            since: wait.since,
+            since: wait.since.into(),
         }),
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: goroutine.system(),
-        parent: goroutine.parent(),
-        created_at: origin.created_at,
-        start: origin.start,
+        parent: goroutine.parent().into(),
+        created_at: origin.created_at.into(),
+        start: origin.start.into(),
         stack: goroutine.stack().map(|stack| stacks.id(stack)),
         stops: None,
-        stack_bytes: None,
-        labels: goroutine.labels().to_vec(),
+        stack_bytes: None.into(),
+        labels: goroutine.labels().clone(),
         moving: goroutine.moving(),
     }
 }

@@ -5,6 +5,7 @@
 //! is there, by place and block.
 
 use std::hash::Hash;
+use std::num::NonZeroU32;
 
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
@@ -39,7 +40,8 @@ pub(super) struct Cohort<K> {
     kept: usize,
     members: FxHashMap<Goid, Member>,
     places: IndexMap<K, Place, FxBuildHasher>,
-    look: u32,
+    /// Changes from look to look: who was seen at the last one has the other value.
+    look: bool,
 }
 
 /// A goroutine that was seen at the last look.
@@ -50,11 +52,26 @@ struct Member {
     since: Ktime,
     /// Since when it is known to be so, maybe from before it was seen.
     known: Ktime,
+    /// The place it belongs to, once it has settled.
+    place: Option<PlaceId>,
     /// It was so when the first look was taken: nobody saw it come.
     old: bool,
-    /// Index of the place it belongs to, once it has settled.
-    place: Option<usize>,
-    look: u32,
+    look: bool,
+}
+
+/// Index of a place. There is one for each of very many goroutines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlaceId(NonZeroU32);
+
+impl PlaceId {
+    fn new(index: usize) -> Option<PlaceId> {
+        let number = u32::try_from(index).ok()?.checked_add(1)?;
+        NonZeroU32::new(number).map(PlaceId)
+    }
+
+    const fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
 }
 
 /// What a block saw at a place.
@@ -107,13 +124,13 @@ impl<K: Hash + Eq> Cohort<K> {
             kept,
             members: FxHashMap::default(),
             places: IndexMap::default(),
-            look: 0,
+            look: false,
         }
     }
 
     /// A look begins.
     pub(super) const fn begin(&mut self) {
-        self.look = self.look.wrapping_add(1);
+        self.look = !self.look;
     }
 
     /// A goroutine is there, the same as before if `mark` is; it is so since `known` at least, if that is
@@ -146,7 +163,7 @@ impl<K: Hash + Eq> Cohort<K> {
         if member.place.is_none() && at.since(member.since) >= self.settle {
             let kept = self.kept;
             let entry = self.places.entry(place());
-            member.place = Some(entry.index());
+            member.place = PlaceId::new(entry.index());
             let place = entry.or_insert_with(|| Place::new(kept));
             place.now.there += 1;
             if !member.old {
@@ -180,7 +197,7 @@ impl<K: Hash + Eq> Cohort<K> {
         for member in self.members.values() {
             let place = member
                 .place
-                .and_then(|index| self.places.get_index_mut(index));
+                .and_then(|place| self.places.get_index_mut(place.index()));
             if let Some((_, place)) = place {
                 let oldest = place.oldest.get_or_insert(member.known);
                 *oldest = member.known.min(*oldest);
@@ -209,16 +226,16 @@ impl<K: Hash + Eq> Cohort<K> {
 
     /// Who is at a place, ascending. Looks through all.
     pub(super) fn at(&self, place: usize) -> Vec<Goid> {
-        let here =
-            |(goid, member): (&Goid, &Member)| (member.place == Some(place)).then_some(*goid);
+        let place = PlaceId::new(place);
+        let here = |(goid, member): (&Goid, &Member)| (member.place == place).then_some(*goid);
         let mut goids: Vec<Goid> = self.members.iter().filter_map(here).collect();
         goids.sort_unstable();
         goids
     }
 }
 
-fn leave<K>(places: &mut IndexMap<K, Place, FxBuildHasher>, place: Option<usize>) {
-    let left = place.and_then(|index| places.get_index_mut(index));
+fn leave<K>(places: &mut IndexMap<K, Place, FxBuildHasher>, place: Option<PlaceId>) {
+    let left = place.and_then(|place| places.get_index_mut(place.index()));
     if let Some((_, place)) = left {
         place.now.there = place.now.there.saturating_sub(1);
         place.now.left += 1;

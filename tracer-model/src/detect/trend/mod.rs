@@ -158,13 +158,13 @@ impl Trends {
             }
             let goid = goroutine.goid;
             let origin = Origin {
-                start: goroutine.start,
-                created_at: goroutine.created_at,
+                start: goroutine.start.get(),
+                created_at: goroutine.created_at.get(),
             };
             if lives_by_itself(goroutine, channels) {
                 self.lasting.see(goid, (0, None), at, self.first, || origin);
             }
-            if let Some(bytes) = goroutine.stack_bytes {
+            if let Some(bytes) = goroutine.stack_bytes.get() {
                 self.depths.see(goid, bytes);
             }
             let Some(wait) = &goroutine.wait else {
@@ -187,7 +187,7 @@ impl Trends {
             };
             let mark = hash(&(wait.reason, &wait.objects, goroutine.stops, stack));
             // The garbage collector notes when it saw the goroutine wait first.
-            let mark = (mark, wait.since);
+            let mark = (mark, wait.since.get());
             self.stuck.see(goid, mark, at, self.first, || Stuck {
                 origin,
                 reason: wait.reason,
@@ -218,23 +218,32 @@ impl Trends {
     }
 
     fn channels(&mut self, snapshot: &Snapshot, world: Option<&World>) {
-        let stops: FxHashMap<Goid, Option<u8>> = snapshot
-            .goroutines
+        let full: Vec<(&Channel, Goid)> = snapshot
+            .channels
             .iter()
-            .filter(|goroutine| goroutine.wait.is_some())
-            .map(|goroutine| (goroutine.goid, goroutine.stops))
+            .filter_map(|channel| {
+                let head = channel.send_waiting.first()?;
+                // A channel of nothing with room counts permits: that it is used up is its purpose.
+                let counts = channel.elem_size == 0 && channel.cap > 0;
+                let stands = !channel.moving && !channel.closed && channel.len == channel.cap;
+                (stands && !counts).then_some((channel, head.goid))
+            })
             .collect();
-        for channel in &snapshot.channels {
-            let Some(head) = channel.send_waiting.first() else {
-                continue;
-            };
-            // A channel of nothing with room counts permits: that it is used up is its purpose.
-            let counts = channel.elem_size == 0 && channel.cap > 0;
-            if counts || channel.moving || channel.closed || channel.len != channel.cap {
-                continue;
+        if full.is_empty() {
+            return;
+        }
+        let mut stops: FxHashMap<Goid, Option<u8>> =
+            full.iter().map(|&(_, head)| (head, None)).collect();
+        for goroutine in &snapshot.goroutines {
+            if goroutine.wait.is_some()
+                && let Some(of_head) = stops.get_mut(&goroutine.goid)
+            {
+                *of_head = goroutine.stops;
             }
+        }
+        for (channel, head) in full {
             let goids = channel.send_waiting.iter().map(|waiter| waiter.goid);
-            let head = (head.goid, stops.get(&head.goid).copied().flatten());
+            let head = (head, stops.get(&head).copied().flatten());
             self.senders.see(&channel.addr, goids, head);
             let known = world.and_then(|world| world.channel_at(channel.addr));
             let server = known.and_then(|known| known.side(Direction::Send).waker);

@@ -51,16 +51,16 @@ fn goroutine(goid: u64, wait: Option<(WaitReason, Vec<WaitObject>)>) -> Goroutin
         wait: wait.map(|(reason, objects)| Wait {
             reason,
             objects: objects.into(),
-            since: Some(Ktime(0)),
+            since: Ktime(0).into(),
         }),
-        sleeps_until: None,
+        sleeps_until: None.into(),
         system: false,
-        parent: Some(Goid(1)),
-        created_at: Some(Pc(70)),
-        start: Some(Pc(60)),
+        parent: Goid(1).into(),
+        created_at: Pc(70).into(),
+        start: Pc(60).into(),
         stops: None,
-        stack_bytes: None,
-        labels: Vec::new(),
+        stack_bytes: None.into(),
+        labels: Vec::new().into(),
         moving: false,
     }
 }
