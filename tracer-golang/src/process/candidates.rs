@@ -1,6 +1,6 @@
 //! The goroutines that could be stuck: those whose wait only another goroutine can end.
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use smallvec::SmallVec;
 use tracer_model::ids::{Addr, Goid};
 use tracer_model::snapshot::{Goroutine, Snapshot};
@@ -9,13 +9,13 @@ use tracer_model::wait::{WaitKind, WaitObject, WaitReason};
 use super::bytes::u64_at;
 use super::header::Header;
 use super::heap::{Heap, Object};
-use super::lives::Lives;
+use super::lives::{Kept, Lives};
 use super::memory::{Bulk, MemoryError, TargetMemory};
 use super::sudog::Sudog;
 use super::waits::is_semaphore;
 use super::{GoProcess, ProcessError, semaphores};
 
-/// Sudogs that are read together.
+/// Goroutines that are looked at, and sudogs that are read, together.
 const GROUP: usize = 1024;
 /// A select has no more cases than this.
 const MAX_CASES: usize = 1 << 16;
@@ -25,14 +25,25 @@ const MAX_WAITERS: usize = 1 << 12;
 /// A goroutine whose wait only another one can end.
 pub(super) struct Candidate<'l> {
     pub(super) goid: Goid,
-    pub(super) gaddr: u64,
     /// As it was read first.
-    pub(super) header: &'l Header,
+    pub(super) live: &'l Kept,
     /// The objects of the heap, one of which must be reached, each with the address that is waited on;
     /// empty for a wait that nothing ends.
     pub(super) targets: SmallVec<[(Object, u64); 1]>,
     /// Those that are global variables or parts of one: they are reached if code may use them.
-    pub(super) statics: SmallVec<[u64; 1]>,
+    pub(super) statics: Box<[u64]>,
+}
+
+impl Candidate<'_> {
+    /// Address of its g.
+    pub(super) fn gaddr(&self) -> u64 {
+        self.live.gaddr()
+    }
+
+    /// Its header as it was read first.
+    pub(super) fn header(&self) -> Header {
+        self.live.live().header
+    }
 }
 
 /// Addresses that a goroutine waits on, ascending, each once.
@@ -41,7 +52,7 @@ type Objects = SmallVec<[u64; 1]>;
 /// A goroutine that the snapshot and its header agree about.
 struct Waiting<'s, 'l> {
     goroutine: &'s Goroutine,
-    header: &'l Header,
+    live: &'l Kept,
     reason: WaitReason,
     /// By the snapshot.
     objects: Objects,
@@ -54,45 +65,56 @@ pub(super) fn find<'l, M: TargetMemory>(
     lives: &'l Lives,
     heap: &Heap,
 ) -> Result<Vec<Candidate<'l>>, ProcessError> {
-    let waiting: Vec<Waiting> = (snapshot.goroutines.iter())
-        .filter_map(|goroutine| waiting(process, goroutine, lives))
-        .collect();
-    let now = waited_on(process, &waiting)?;
-    let timers = with_timer(process, &waiting)?;
     let mut candidates = Vec::new();
-    for (waiting, now) in waiting.into_iter().zip(now) {
-        let endless = matches!(
-            waiting.reason,
-            WaitReason::ChanReceiveNil | WaitReason::ChanSendNil | WaitReason::SelectNoCases
-        );
-        let objects = waiting.objects;
-        // What is not known, or is not the same as in the snapshot, or may end by itself.
-        if objects != now
-            || objects.is_empty() != endless
-            || objects.iter().any(|object| timers.contains(object))
-        {
-            continue;
-        }
-        // What is neither in the heap nor a global can be had by anyone.
-        let (mut targets, mut statics) = (SmallVec::new(), SmallVec::new());
-        let known = objects.into_iter().all(|address| {
-            let object = heap.object(address);
-            targets.extend(object.map(|object| (object, address)));
-            let global = object.is_none() && process.is_variable(address);
-            statics.extend(global.then_some(address));
-            object.is_some() || global
-        });
-        if known {
-            candidates.push(Candidate {
-                goid: waiting.goroutine.goid,
-                gaddr: waiting.goroutine.gaddr.0,
-                header: waiting.header,
-                targets,
-                statics,
-            });
+    let mut table = None;
+    for group in snapshot.goroutines.chunks(GROUP) {
+        let waiting: Vec<Waiting> = (group.iter())
+            .filter_map(|goroutine| waiting(process, goroutine, lives))
+            .collect();
+        let now = waited_on(process, &waiting, &mut table)?;
+        let timers = with_timer(process, &waiting)?;
+        for (waiting, now) in waiting.into_iter().zip(now) {
+            candidates.extend(candidate(process, heap, waiting, &now, &timers));
         }
     }
     Ok(candidates)
+}
+
+/// A goroutine of which it is known what it waits on, by what it waits on `now`.
+fn candidate<'l, M: TargetMemory>(
+    process: &GoProcess<M>,
+    heap: &Heap,
+    waiting: Waiting<'_, 'l>,
+    now: &Objects,
+    timers: &FxHashSet<u64>,
+) -> Option<Candidate<'l>> {
+    let endless = matches!(
+        waiting.reason,
+        WaitReason::ChanReceiveNil | WaitReason::ChanSendNil | WaitReason::SelectNoCases
+    );
+    let objects = waiting.objects;
+    // What is not known, or is not the same as in the snapshot, or may end by itself.
+    if objects != *now
+        || objects.is_empty() != endless
+        || objects.iter().any(|object| timers.contains(object))
+    {
+        return None;
+    }
+    // What is neither in the heap nor a global can be had by anyone.
+    let (mut targets, mut statics) = (SmallVec::new(), Vec::new());
+    let known = objects.into_iter().all(|address| {
+        let object = heap.object(address);
+        targets.extend(object.map(|object| (object, address)));
+        let global = object.is_none() && process.is_variable(address);
+        statics.extend(global.then_some(address));
+        object.is_some() || global
+    });
+    known.then(|| Candidate {
+        goid: waiting.goroutine.goid,
+        live: waiting.live,
+        targets,
+        statics: statics.into(),
+    })
 }
 
 /// What a goroutine waits for, if only another one can end that.
@@ -102,7 +124,8 @@ fn waiting<'s, 'l, M: TargetMemory>(
     lives: &'l Lives,
 ) -> Option<Waiting<'s, 'l>> {
     let wait = goroutine.wait.as_ref()?;
-    let header = lives.header(goroutine.gaddr.0)?;
+    let live = lives.get(goroutine.gaddr.0)?;
+    let header = live.live().header;
     let agrees = header.parked()
         && header.goid == goroutine.goid.0
         && process.binary().wait_reasons().get(header.wait_reason) == wait.reason;
@@ -120,7 +143,7 @@ fn waiting<'s, 'l, M: TargetMemory>(
         in_order(&mut objects);
         Waiting {
             goroutine,
-            header,
+            live,
             reason: wait.reason,
             objects,
         }
@@ -132,13 +155,15 @@ fn in_order(objects: &mut Objects) {
     objects.dedup();
 }
 
-/// What each goroutine waits on now, by its sudogs or by the semaphore table.
+/// What each goroutine waits on now, by its sudogs or by the semaphore table, which is read if it is
+/// needed and was not yet.
 fn waited_on<M: TargetMemory>(
     process: &GoProcess<M>,
     waiting: &[Waiting],
+    table: &mut Option<FxHashMap<u64, u64>>,
 ) -> Result<Vec<Objects>, ProcessError> {
     let mut objects = vec![Objects::new(); waiting.len()];
-    let starts = waiting.iter().map(|waiting| waiting.header.waiting);
+    let starts = waiting.iter().map(|waiting| waiting.live.waiting());
     let gaddr = |i: usize| waiting[i].goroutine.gaddr.0;
     each_sudog(process, starts, gaddr, |i, sudog| {
         objects[i].push(match sudog.chan {
@@ -146,18 +171,17 @@ fn waited_on<M: TargetMemory>(
             chan => chan,
         });
     })?;
-    let mut table = None;
     for (waiting, objects) in waiting.iter().zip(&mut objects) {
         let gaddr = waiting.goroutine.gaddr.0;
-        if waiting.header.waiting == 0 && waiting.reason.kind() == WaitKind::Cond {
+        if waiting.live.waiting() == 0 && waiting.reason.kind() == WaitKind::Cond {
             for &list in &waiting.objects {
                 if waits_in(process, list, gaddr)? {
                     objects.push(list);
                 }
             }
         }
-        if waiting.header.waiting == 0 && is_semaphore(waiting.reason.kind()) {
-            let table = match &table {
+        if waiting.live.waiting() == 0 && is_semaphore(waiting.reason.kind()) {
+            let table = match &*table {
                 Some(table) => table,
                 None => table.insert(semaphores::waiters(process)?),
             };
@@ -208,18 +232,22 @@ pub(super) fn each_sudog<M: TargetMemory>(
 ) -> Result<(), MemoryError> {
     let layout = &process.layout().sudog;
     let mut bulk = Bulk::default();
-    // Which goroutine, and its next sudog.
-    let mut next: Vec<(usize, u64)> = starts.enumerate().collect();
-    for _ in 0..MAX_CASES {
-        next.retain(|&(_, sudog)| sudog != 0);
-        if next.is_empty() {
-            break;
+    let mut starts = starts.enumerate().filter(|&(_, sudog)| sudog != 0);
+    loop {
+        // Which goroutine, and its next sudog.
+        let mut group: Vec<(usize, u64)> = starts.by_ref().take(GROUP).collect();
+        if group.is_empty() {
+            return Ok(());
         }
-        for group in std::mem::take(&mut next).chunks(GROUP) {
+        for _ in 0..MAX_CASES {
+            if group.is_empty() {
+                break;
+            }
             let items: Vec<_> = (group.iter())
                 .map(|&(_, sudog)| (sudog, layout.size as usize))
                 .collect();
             bulk.read(process.memory(), &items)?;
+            let mut next = Vec::new();
             for (position, &(i, addr)) in group.iter().enumerate() {
                 let Some(bytes) = bulk.get(position) else {
                     continue;
@@ -227,15 +255,15 @@ pub(super) fn each_sudog<M: TargetMemory>(
                 let sudog = Sudog::parse(layout, addr, bytes);
                 if sudog.g == gaddr(i) {
                     // Elsewhere it links the waiters of one semaphore.
-                    if sudog.is_select {
+                    if sudog.is_select && sudog.waitlink != 0 {
                         next.push((i, sudog.waitlink));
                     }
                     visit(i, sudog);
                 }
             }
+            group = next;
         }
     }
-    Ok(())
 }
 
 /// The channels among those waited on that a timer may send to (Go 1.23 and later), as long as nobody

@@ -192,9 +192,9 @@ impl Graph {
         let items: Vec<(u64, usize)> = group
             .iter()
             .flat_map(|candidate| {
-                let stack = stack(candidate.header);
+                let stack = stack(&candidate.header());
                 let bytes = (stack.end - stack.start).min(MAX_STACK_BYTES);
-                [(stack.start, bytes as usize), (candidate.gaddr, size)]
+                [(stack.start, bytes as usize), (candidate.gaddr(), size)]
             })
             .collect();
         let mut bulk = Bulk::default();
@@ -204,10 +204,10 @@ impl Graph {
             let mut slots = Vec::new();
             let bytes = bulk.get(2 * i).unwrap_or(&[]);
             let start = items[2 * i].0;
-            let known = stacks.live_words(process, candidate.header, bytes);
+            let known = stacks.live_words(process, &candidate.header(), bytes);
             let known = known.unwrap_or_else(|| StackWords {
                 of_use: vec![true; bytes.len() / 8],
-                extents: stacks.extents(process, candidate.header, bytes),
+                extents: stacks.extents(process, &candidate.header(), bytes),
                 arguments: FxHashMap::default(),
             });
             let extents = &known.extents;
@@ -235,7 +235,7 @@ impl Graph {
             for (index, word) in words.enumerate() {
                 if let Some(node) = self.node_of(mark, u64::from_le_bytes(*word)) {
                     slots.push(Slot {
-                        addr: candidate.gaddr + index as u64 * 8,
+                        addr: candidate.gaddr() + index as u64 * 8,
                         node,
                         frame: None,
                         waits: false,

@@ -4,7 +4,7 @@
 //! on, so this is not a snapshot: see [`super::reachability`] for what makes up for it.
 //!
 //! Memory is read by spans, in rounds: all objects that were found and not yet read, in order of
-//! their addresses, a few megabytes at a time. Beside the spans it takes three bits an object.
+//! their addresses, a megabyte at a time. Beside the spans it takes three bits an object.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::heap::{Heap, Object};
 use super::memory::{Bulk, MemoryError, Request, TargetMemory};
 
 /// Bytes read at once.
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 1 << 20;
 /// Ranges read at once.
 const BATCH_RANGES: usize = 1024;
 /// A span of no more bytes is read as a whole: most of its objects will be needed, and those that are

@@ -29,7 +29,7 @@ use tracer_model::snapshot::{Holder, Reachability, Snapshot, State, Unused};
 use super::candidates::{self, Candidate};
 use super::header::Header;
 use super::heap::{Heap, HeapError};
-use super::lives::{Live, Lives};
+use super::lives::{self, Live, Lives};
 use super::mark::Mark;
 use super::memory::{Bulk, TargetMemory};
 use super::role::Role;
@@ -39,9 +39,9 @@ use super::uses::Uses;
 use super::{GoProcess, ProcessError, goroutines, holders};
 
 /// Goroutines whose stacks are read together.
-const GROUP: usize = 1024;
+const GROUP: usize = 256;
 /// Bytes of stacks that are read together.
-const STACK_BYTES: u64 = 4 << 20;
+const STACK_BYTES: u64 = 1 << 20;
 /// Of so many searches one looks at code.
 const CODE_EVERY: u32 = 4;
 /// Problems that are kept; more say nothing new.
@@ -223,7 +223,7 @@ impl<M: TargetMemory> Pass<'_, M> {
                 Role::Cleanups => "a cleanup",
                 _ => return None,
             };
-            (!role.is_system(header, reason)).then_some(queue)
+            (!role.is_system(&header, reason)).then_some(queue)
         })
     }
 
@@ -267,8 +267,8 @@ impl<M: TargetMemory> Pass<'_, M> {
             self.exclude(&mut mark, &lives)?;
             let before = candidates.len();
             candidates.retain(|candidate| {
-                let later = lives.header(candidate.gaddr);
-                later.is_some_and(|later| candidate.header.unchanged(later))
+                let later = lives.header(candidate.gaddr());
+                later.is_some_and(|later| candidate.header().unchanged(&later))
             });
             let moved = candidates.len() < before;
             self.roots(&mut mark, &lives, &candidates)?;
@@ -306,9 +306,11 @@ impl<M: TargetMemory> Pass<'_, M> {
     /// whether its stack was read at rest.
     fn ran(&mut self, first: &Lives) -> Result<Vec<(Goid, bool)>, ProcessError> {
         let mut ran = Vec::new();
-        for Live { gaddr, header } in self.headers()?.all() {
-            let before = first.header(*gaddr);
-            let rested = before.is_some_and(|before| before.rested(header));
+        let mut unreadable = Vec::new();
+        let note = |g| unreadable.push(g);
+        lives::each(self.process, note, |Live { gaddr, header }| {
+            let before = first.header(gaddr);
+            let rested = before.is_some_and(|before| before.rested(&header));
             let role = || Role::of(self.process.binary(), self.process.bias(), header.startpc);
             // The runtime's own move no references of the program, except when they run its code.
             if !rested && !matches!(role(), Role::System) {
@@ -316,15 +318,18 @@ impl<M: TargetMemory> Pass<'_, M> {
                 let at_rest = known && !self.caught.contains(&header.goid);
                 ran.push((Goid(header.goid), at_rest));
             }
-        }
+        })?;
+        unreadable.into_iter().for_each(|g| self.unreadable(g));
         Ok(ran)
     }
 
     /// The headers of all goroutines.
     fn headers(&mut self) -> Result<Lives, ProcessError> {
-        Lives::read(self.process, |g| {
-            self.problem(format!("the g at {g:#x} is not readable"));
-        })
+        Lives::read(self.process, |g| self.unreadable(g))
+    }
+
+    fn unreadable(&mut self, g: u64) {
+        self.problem(format!("the g at {g:#x} is not readable"));
     }
 
     /// Takes the runtime's own bookkeeping out of the way: g's lead to all goroutines, their sudogs to
@@ -345,12 +350,11 @@ impl<M: TargetMemory> Pass<'_, M> {
                 .for_each(|g| mark.exclude(g));
             mark.exclude(thread.m);
         }
-        let all = lives.all();
-        let starts = all.iter().map(|live| live.header.waiting);
+        let starts = lives.all().map(|live| live.header.waiting);
         candidates::each_sudog(
             self.process,
             starts,
-            |i| all[i].gaddr,
+            |i| lives.gaddr(i),
             |_, sudog| mark.exclude(sudog.addr),
         )?;
         Ok(())
@@ -383,10 +387,10 @@ impl<M: TargetMemory> Pass<'_, M> {
         }
         process.mark_specials(mark)?;
         process.mark_queued_finalizers(mark)?;
-        let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr).collect();
+        let waiting: FxHashSet<u64> = candidates.iter().map(|c| c.gaddr()).collect();
         let acting = lives.living();
         let acting = acting.filter(|live| !waiting.contains(&live.gaddr));
-        self.goroutines(mark, acting.copied())
+        self.goroutines(mark, acting)
     }
 
     /// Marks until nothing more is reached; the revived candidates are removed.
@@ -405,9 +409,9 @@ impl<M: TargetMemory> Pass<'_, M> {
             let chosen: FxHashSet<u64> = candidates
                 .iter()
                 .filter(|candidate| reached(candidate, mark))
-                .map(|candidate| candidate.gaddr)
+                .map(|candidate| candidate.gaddr())
                 .collect();
-            self.revive(mark, candidates, |of| chosen.contains(&of.gaddr))?;
+            self.revive(mark, candidates, |of| chosen.contains(&of.gaddr()))?;
             if candidates.len() == before {
                 return Ok(());
             }
@@ -423,10 +427,7 @@ impl<M: TargetMemory> Pass<'_, M> {
     ) -> Result<(), ProcessError> {
         let revived = candidates
             .extract_if(.., |candidate| chosen(candidate))
-            .map(|Candidate { gaddr, header, .. }| Live {
-                gaddr,
-                header: *header,
-            });
+            .map(|candidate| candidate.live.live());
         self.goroutines(mark, revived)
     }
 

@@ -63,11 +63,11 @@ impl<M: TargetMemory> Pass<'_, M> {
             }
             let used: FxHashSet<u64> = (candidates.iter())
                 .filter(|candidate| candidate.statics.iter().any(|&addr| uses.has(addr)))
-                .map(|candidate| candidate.gaddr)
+                .map(|candidate| candidate.gaddr())
                 .collect();
             let before = candidates.len();
             self.revive(mark, candidates, |candidate| {
-                used.contains(&candidate.gaddr)
+                used.contains(&candidate.gaddr())
             })?;
             self.fixed_point(mark, candidates)?;
             if nothing_new && candidates.len() == before {
