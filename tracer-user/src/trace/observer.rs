@@ -160,6 +160,8 @@ pub(crate) fn observe(mut reader: Reader, inputs: &Sender<Input>, asked: &Receiv
     loop {
         let observation = reader.round();
         let gone = matches!(observation, Observation::Gone);
+        // What was looked up in the file is remembered.
+        reader.process.binary().release();
         if inputs.send(Input::Observation(observation)).is_err() || gone {
             return;
         }
