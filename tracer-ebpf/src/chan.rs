@@ -148,7 +148,7 @@ fn fill(target: Target, memory: &mut Memory, chan: u64) -> (u32, u32) {
     }
     let (first, second) = (target.config.hchan_qcount, target.config.hchan_dataqsiz);
     let [qcount, dataqsiz] = if second == first.wrapping_add(8) {
-        memory.pair(chan, first)
+        memory.two_words(chan, first)
     } else {
         [memory.word(chan, first), memory.word(chan, second)]
     };

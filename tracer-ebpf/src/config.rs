@@ -3,7 +3,11 @@
 use aya_ebpf::{macros::map, maps::Array};
 use tracer_common::{ABSENT, Cookie, FrameState, MAX_TARGETS, TargetConfig};
 
-use crate::{diagnostics, memory::Memory, registers::Registers};
+use crate::{
+    diagnostics,
+    memory::Memory,
+    registers::{Registers, byte},
+};
 
 #[map]
 static TARGETS: Array<TargetConfig> = Array::with_max_entries(MAX_TARGETS, 0);
@@ -18,6 +22,16 @@ pub struct Target {
     frame: FrameState,
     /// Which argument register holds the result, where the hook reads that.
     pub result: u8,
+}
+
+/// Where a goroutine comes from.
+pub struct Origin {
+    /// goid of its creator; `None` where the runtime does not record it (before Go 1.21).
+    pub parent: Option<u64>,
+    /// Return address in the function that ran the `go` statement.
+    pub gopc: u64,
+    /// Entry of its function.
+    pub startpc: u64,
 }
 
 impl Target {
@@ -53,6 +67,18 @@ impl Target {
         memory.word(g, self.config.g_goid)
     }
 
+    /// goid and wait reason of the g at this address.
+    #[inline(always)]
+    pub fn goid_and_reason(self, memory: &mut Memory, g: u64) -> (u64, u8) {
+        let (goid, reason) = (self.config.g_goid, self.config.g_waitreason);
+        // So it is in Go 1.19 to 1.27: `schedlink` and `waitsince` lie between them.
+        if reason == goid.wrapping_add(24) {
+            let [goid, _, _, reason] = memory.four_words(g, goid);
+            return (goid, byte(reason));
+        }
+        (memory.word(g, goid), memory.byte(g, reason))
+    }
+
     /// goid of the user goroutine of the thread whose g (usually its g0) is at this address; 0 when
     /// the thread runs none.
     #[inline(always)]
@@ -81,13 +107,30 @@ impl Target {
         }
     }
 
-    /// goid of the goroutine that created the new g at this address, as the new g itself says (Go
-    /// 1.21 and later); `None` where the runtime does not record it.
+    /// Where the new g at this address comes from, as itself says.
     #[inline(always)]
-    pub fn parent_goid(self, memory: &mut Memory, g: u64) -> Option<u64> {
-        match self.config.g_parent_goid {
-            ABSENT => None,
-            offset => Some(memory.word(g, offset)),
+    pub fn origin(self, memory: &mut Memory, g: u64) -> Origin {
+        let config = self.config;
+        let (parent, gopc, startpc) = (config.g_parent_goid, config.g_gopc, config.g_startpc);
+        if parent == ABSENT {
+            return Origin {
+                parent: None,
+                gopc: memory.word(g, gopc),
+                startpc: memory.word(g, startpc),
+            };
+        }
+        // So it is in Go 1.21 to 1.27: `ancestors` lies between the last two.
+        let [parent, gopc, startpc] =
+            if gopc == parent.wrapping_add(8) && startpc == parent.wrapping_add(24) {
+                let [parent, gopc, _, startpc] = memory.four_words(g, parent);
+                [parent, gopc, startpc]
+            } else {
+                [parent, gopc, startpc].map(|offset| memory.word(g, offset))
+            };
+        Origin {
+            parent: Some(parent),
+            gopc,
+            startpc,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tracer_common::{CreateRecord, Kind, PlainRecord};
 
-use crate::{hit::Hit, memory::Memory, ring::Event};
+use crate::{config::Origin, hit::Hit, memory::Memory, ring::Event};
 
 /// The call of `runtime.runqput(pp *p, gp *g, next bool)` in `runtime.newproc.func1`, on the g0 of
 /// the creator's thread: the new g is complete and not yet visible to another thread.
@@ -14,9 +14,12 @@ pub fn goroutine_create(hit: Hit<'_>) {
     let mut memory = Memory::new();
     let g = registers.arg1();
     let child = target.goid(&mut memory, g);
-    let startpc = memory.word(g, target.config.g_startpc);
-    let gopc = memory.word(g, target.config.g_gopc);
-    let goid = match target.parent_goid(&mut memory, g) {
+    let Origin {
+        parent,
+        gopc,
+        startpc,
+    } = target.origin(&mut memory, g);
+    let goid = match parent {
         Some(goid) => goid,
         None => target.current_goid(&mut memory, registers.g()),
     };

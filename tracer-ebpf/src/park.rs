@@ -32,8 +32,7 @@ pub fn ready(hit: Hit<'_>) {
     } = hit;
     let mut memory = Memory::new();
     let gp = registers.arg0();
-    let woken = target.goid(&mut memory, gp);
-    let reason = memory.byte(gp, target.config.g_waitreason);
+    let (woken, reason) = target.goid_and_reason(&mut memory, gp);
     let chan = target.waited_channel(&mut memory, gp, reason);
     let goid = target.current_goid(&mut memory, registers.g());
     let event = Event {

@@ -86,9 +86,16 @@ fn channels<const N: usize>(
     count: usize,
 ) -> [u64; N] {
     let mut chans = [0; N];
-    for (index, chan) in chans.iter_mut().enumerate() {
-        if first + index < count {
-            *chan = memory.word(cases, SCASE_BYTES * (first + index) as u32);
+    for (index, chans) in chans.chunks_mut(2).enumerate() {
+        let index = first + 2 * index;
+        let offset = SCASE_BYTES * index as u32;
+        match chans {
+            [chan, next] if index + 1 < count => {
+                let [first, _, second] = memory.three_words(cases, offset);
+                (*chan, *next) = (first, second);
+            }
+            [chan, ..] if index < count => *chan = memory.word(cases, offset),
+            _ => {}
         }
     }
     chans
