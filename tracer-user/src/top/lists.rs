@@ -138,9 +138,18 @@ pub(super) struct List {
     pub(super) system: bool,
     /// Indices into what the look has of this kind.
     pub(super) rows: Vec<u32>,
+    /// All of them in order, until there is another look.
+    ordered: Option<Ordered>,
     pub(super) selected: usize,
     /// The first row on the screen.
     pub(super) offset: usize,
+}
+
+/// All rows in an order: to order many takes longer than to filter them.
+#[derive(Debug)]
+struct Ordered {
+    by: usize,
+    rows: Vec<u32>,
 }
 
 impl List {
@@ -152,21 +161,28 @@ impl List {
             typed: String::new(),
             system: false,
             rows: Vec::new(),
+            ordered: None,
             selected: 0,
             offset: 0,
         }
+    }
+
+    /// There is another look.
+    pub(super) fn forget(&mut self) {
+        self.ordered = None;
     }
 
     /// Makes the rows anew; the row that is selected stays so wherever it goes. `subject` is what that was
     /// about.
     pub(super) fn arrange(&mut self, look: &Look, subject: Option<&Subject>) {
         let filter = Filter::new(&self.typed);
-        self.rows = match self.tab {
-            Tab::Goroutines => self.goroutines(look, &filter),
-            Tab::Channels => self.channels(look, &filter),
-            Tab::Findings => self.findings(look, &filter),
-            Tab::Sites => self.sites(look, &filter),
-        };
+        let ordered = self.ordered.take().filter(|it| it.by == self.order);
+        let ordered = ordered.unwrap_or_else(|| Ordered {
+            by: self.order,
+            rows: self.all_in_order(look),
+        });
+        self.rows = self.kept(look, &filter, &ordered.rows);
+        self.ordered = Some(ordered);
         if self.reversed {
             self.rows.reverse();
         }
@@ -190,74 +206,93 @@ impl List {
         self.selected = self.selected.saturating_add_signed(by).min(last);
     }
 
-    fn goroutines(&self, look: &Look, filter: &Filter) -> Vec<u32> {
-        let words = Words::new(filter, look);
-        let chosen = look.snapshot.goroutines.iter().enumerate();
-        let chosen =
-            chosen
-                .map(|(at, goroutine)| (index(at), goroutine))
-                .filter(|(at, goroutine)| {
-                    (self.system || !goroutine.system) && words.keep(look, *at, goroutine)
-                });
-        match self.order {
-            0 => sorted(chosen.map(|(at, it)| (it.goid.0, it.goid.0, at))),
-            1 => sorted(chosen.map(|(at, it)| (state_rank(it.state), it.goid.0, at))),
-            2 => by_text(chosen.map(|(at, it)| (reason(it), it.goid.0, at))),
-            3 => sorted(chosen.map(|(at, it)| {
-                // The longest first; who does not wait, or since when nobody knows, last.
-                (u64::MAX - look.waited(it).unwrap_or(0), it.goid.0, at)
-            })),
-            4 => sorted(chosen.map(|(at, it)| (u64::from(look.at(at)), it.goid.0, at))),
-            _ => sorted(chosen.map(|(at, it)| (u64::from(look.created(at)), it.goid.0, at))),
+    /// The rows that the filter keeps, in the order that they are in.
+    fn kept(&self, look: &Look, filter: &Filter, rows: &[u32]) -> Vec<u32> {
+        fn keep<'l, T>(rows: &[u32], all: &'l [T], keeps: impl Fn(u32, &'l T) -> bool) -> Vec<u32> {
+            let kept = rows.iter().copied();
+            kept.filter(|&row| all.get(row as usize).is_some_and(|it| keeps(row, it)))
+                .collect()
         }
-    }
-
-    fn channels(&self, look: &Look, filter: &Filter) -> Vec<u32> {
-        let all = &look.snapshot.channels;
-        let keeps = |channel: &Channel| {
-            filter.is_empty()
-                || filter.keeps_texts(&[
-                    &channel.addr.to_string(),
-                    &channel.elem_type.to_lowercase(),
-                    channel_state(channel),
+        match self.tab {
+            Tab::Goroutines => {
+                let words = Words::new(filter, look);
+                keep(rows, &look.snapshot.goroutines, |row, it| {
+                    (self.system || !it.system) && words.keep(look, row, it)
+                })
+            }
+            Tab::Channels => keep(rows, &look.snapshot.channels, |_, it| {
+                filter.is_empty()
+                    || filter.keeps_texts(&[
+                        &it.addr.to_string(),
+                        &it.elem_type.to_lowercase(),
+                        channel_state(it),
+                    ])
+            }),
+            Tab::Findings => keep(rows, &look.findings, |_, it| {
+                filter.keeps_texts(&[
+                    it.kind.name(),
+                    it.verdict.name(),
+                    &it.reason.to_lowercase(),
+                    &it.id.to_lowercase(),
                 ])
-        };
-        let chosen = all
-            .iter()
-            .enumerate()
-            .filter(|(_, channel)| keeps(channel))
-            .map(|(at, channel)| (index(at), channel));
-        let most = |number: u64| u64::MAX - number;
-        match self.order {
-            0 => sorted(chosen.map(|(at, it)| (it.addr.0, 0, at))),
-            1 => by_text(chosen.map(|(at, it)| (&*it.elem_type, it.addr.0, at))),
-            2 => sorted(chosen.map(|(at, it)| {
-                let waiting = it.send_waiting.len() + it.recv_waiting.len();
-                (most(per_mille(it)), most(waiting as u64), at)
-            })),
-            3 => sorted(chosen.map(|(at, it)| (most(it.len), most(it.cap), at))),
-            4 => by_text(chosen.map(|(at, it)| (channel_state(it), it.addr.0, at))),
-            5 => sorted(chosen.map(|(at, it)| (most(it.send_waiting.len() as u64), it.addr.0, at))),
-            _ => sorted(chosen.map(|(at, it)| (most(it.recv_waiting.len() as u64), it.addr.0, at))),
+            }),
+            Tab::Sites => keep(rows, &look.sites, |_, it| {
+                filter.keeps_texts(&[look.place_search(it.place), it.reason.map_or("", lower)])
+            }),
         }
     }
 
-    fn findings(&self, look: &Look, filter: &Filter) -> Vec<u32> {
-        let keeps = |entry: &Entry| {
-            filter.keeps_texts(&[
-                entry.kind.name(),
-                entry.verdict.name(),
-                &entry.reason.to_lowercase(),
-                &entry.id.to_lowercase(),
-            ])
-        };
-        let mut rows: Vec<(u32, &Entry)> = look
-            .findings
-            .iter()
-            .enumerate()
-            .filter(|(_, entry)| keeps(entry))
-            .map(|(at, entry)| (index(at), entry))
-            .collect();
+    fn all_in_order(&self, look: &Look) -> Vec<u32> {
+        match self.tab {
+            Tab::Goroutines => self.goroutines(look),
+            Tab::Channels => self.channels(&look.snapshot.channels),
+            Tab::Findings => self.findings(&look.findings),
+            Tab::Sites => self.sites(&look.sites),
+        }
+    }
+
+    /// Those that are equal in what the list goes by are by goid.
+    fn goroutines(&self, look: &Look) -> Vec<u32> {
+        let all = &look.snapshot.goroutines;
+        let by_goid = look.by_goid().iter();
+        let all = by_goid.filter_map(|&at| Some((all.get(at as usize)?, at)));
+        match self.order {
+            0 => all.map(|(_, at)| at).collect(),
+            1 => in_order(all.map(|(it, at)| (state_rank(it.state), at))),
+            2 => by_text(all.map(|(it, at)| (reason(it), at))),
+            3 => in_order(all.map(|(it, at)| {
+                // The longest first; who does not wait, or since when nobody knows, last.
+                (u64::MAX - look.waited(it).unwrap_or(0), at)
+            })),
+            4 => in_order(all.map(|(_, at)| (look.at(at), at))),
+            _ => in_order(all.map(|(_, at)| (look.created(at), at))),
+        }
+    }
+
+    fn channels(&self, all: &[Channel]) -> Vec<u32> {
+        let most = |number: usize| u64::MAX - number as u64;
+        let mut all: Vec<(&Channel, u32)> = all.iter().zip(0..).collect();
+        // Those that are equal in what the list goes by are by address.
+        if self.order != 2 && self.order != 3 {
+            all.sort_unstable_by_key(|(it, _)| it.addr);
+        }
+        let all = all.into_iter();
+        match self.order {
+            0 => all.map(|(_, at)| at).collect(),
+            1 => by_text(all.map(|(it, at)| (&*it.elem_type, at))),
+            2 => in_order(all.map(|(it, at)| {
+                let waiting = it.send_waiting.len() + it.recv_waiting.len();
+                ((u64::MAX - per_mille(it), most(waiting)), at)
+            })),
+            3 => in_order(all.map(|(it, at)| ((u64::MAX - it.len, u64::MAX - it.cap), at))),
+            4 => by_text(all.map(|(it, at)| (channel_state(it), at))),
+            5 => in_order(all.map(|(it, at)| (most(it.send_waiting.len()), at))),
+            _ => in_order(all.map(|(it, at)| (most(it.recv_waiting.len()), at))),
+        }
+    }
+
+    fn findings(&self, all: &[Entry]) -> Vec<u32> {
+        let mut rows: Vec<(u32, &Entry)> = (0..).zip(all).collect();
         // There are few of them.
         match self.order {
             0 => rows.sort_by_key(|(_, it)| (Reverse(it.verdict), Reverse(it.goroutines.len()))),
@@ -268,55 +303,38 @@ impl List {
         rows.into_iter().map(|(at, _)| at).collect()
     }
 
-    fn sites(&self, look: &Look, filter: &Filter) -> Vec<u32> {
-        let keeps = |site: &Site| {
-            filter.keeps_texts(&[look.place_search(site.place), site.reason.map_or("", lower)])
-        };
-        let chosen = look
-            .sites
-            .iter()
-            .enumerate()
-            .filter(|(_, site)| keeps(site))
-            .map(|(at, site)| (index(at), site));
-        let most = |number: u64| u64::MAX - number;
-        let place = |site: &Site| u64::from(site.place);
+    fn sites(&self, all: &[Site]) -> Vec<u32> {
+        let all = all.iter().zip(0..);
         match self.order {
-            0 => sorted(chosen.map(|(at, it)| (most(it.count), place(it), at))),
-            1 => sorted(chosen.map(|(at, it)| {
-                let grown = it.grown.unwrap_or(0).saturating_add(1 << 40);
-                (most(u64::try_from(grown).unwrap_or(0)), place(it), at)
-            })),
-            2 => by_text(chosen.map(|(at, it)| {
+            0 => in_order(all.map(|(it, at)| ((Reverse(it.count), it.place), at))),
+            1 => in_order(all.map(|(it, at)| ((Reverse(it.grown.unwrap_or(0)), it.place), at))),
+            2 => in_order(all.map(|(it, at)| {
                 let reason = it.reason.map_or("", WaitReason::text);
-                (reason, place(it), at)
+                ((reason, it.place), at)
             })),
-            3 => sorted(chosen.map(|(at, it)| (most(it.longest.unwrap_or(0)), place(it), at))),
-            _ => sorted(chosen.map(|(at, it)| (place(it), 0, at))),
+            3 => in_order(all.map(|(it, at)| ((Reverse(it.longest), it.place), at))),
+            _ => in_order(all.map(|(it, at)| (it.place, at))),
         }
     }
 }
 
-/// Indices by two keys.
-fn sorted(keyed: impl Iterator<Item = (u64, u64, u32)>) -> Vec<u32> {
-    let mut keyed: Vec<(u64, u64, u32)> = keyed.collect();
-    keyed.sort_unstable();
-    keyed.into_iter().map(|(.., at)| at).collect()
+/// Indices by a key, else as they come.
+fn in_order<K: Ord>(keyed: impl Iterator<Item = (K, u32)>) -> Vec<u32> {
+    let mut keyed: Vec<(K, u32)> = keyed.collect();
+    keyed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    keyed.into_iter().map(|(_, at)| at).collect()
 }
 
-/// Indices by a text of which there are few different ones, and a key.
-fn by_text<'a>(keyed: impl Iterator<Item = (&'a str, u64, u32)>) -> Vec<u32> {
-    let keyed: Vec<(&str, u64, u32)> = keyed.collect();
-    let mut texts: Vec<&str> = keyed.iter().map(|(text, ..)| *text).collect();
+/// Indices by a text of which there are few different ones, else as they come.
+fn by_text<'a>(keyed: impl Iterator<Item = (&'a str, u32)>) -> Vec<u32> {
+    let keyed: Vec<(&str, u32)> = keyed.collect();
+    let mut texts: Vec<&str> = keyed.iter().map(|(text, _)| *text).collect();
     texts.dedup();
     texts.sort_unstable();
     texts.dedup();
-    let ranks: HashMap<&str, u64> = texts.into_iter().zip(0..).collect();
+    let ranks: HashMap<&str, u32> = texts.into_iter().zip(0..).collect();
     let rank = |text: &str| ranks.get(text).copied().unwrap_or(0);
-    sorted(
-        keyed
-            .into_iter()
-            .map(|(text, key, at)| (rank(text), key, at)),
-    )
+    in_order(keyed.into_iter().map(|(text, at)| (rank(text), at)))
 }
 
 /// A filter's words, and which places have them: those are few, where goroutines are many.

@@ -194,6 +194,11 @@ impl Look {
         self.created.get(goroutine as usize).copied().unwrap_or(0)
     }
 
+    /// Indices of all goroutines, by goid.
+    pub(super) fn by_goid(&self) -> &[u32] {
+        &self.by_goid
+    }
+
     /// A goroutine with its index.
     pub(super) fn goroutine(&self, goid: Goid) -> Option<(u32, &Goroutine)> {
         let all = &self.snapshot.goroutines;

@@ -200,6 +200,7 @@ impl State {
         }
         let before = self.look.replace(Arc::clone(&look));
         let subject = before.and_then(|before| self.list().subject(&before));
+        self.lists.iter_mut().for_each(List::forget);
         self.list_mut().arrange(&look, subject.as_ref());
         for detail in &mut self.details {
             detail.refresh(Some(&look), self.theme);
