@@ -215,7 +215,7 @@ pub(crate) fn pid_by_name(pattern: &str) -> Result<u32, Failure> {
             let list: Vec<String> = several.iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
             Err(Failure::new(format!("{} Go programs are named `{pattern}`", several.len()))
                 .because(list.join(", "))
-                .next("choose one with --pid"))
+                .next("choose one by its pid"))
         }
     }
 }
