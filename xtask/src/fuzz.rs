@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => all,
         false => options.targets.clone(),
     };
-    let binaries = build(&shell)?;
+    let binaries = build(&shell, "--other")?;
 
     let waiting = Mutex::new(chosen.into_iter());
     let next = || waiting.lock().expect("no thread panics").next();
@@ -113,7 +113,14 @@ fn targets(shell: &Shell) -> Result<Vec<String>> {
 }
 
 /// Builds all targets; returns where they are.
-fn build(shell: &Shell) -> Result<PathBuf> {
+/// Builds the targets with what processors have left over from whatever else runs.
+pub(crate) fn build_aside() -> Result<()> {
+    let shell = workspace::shell()?;
+    build(&shell, "--idle").map(drop)
+}
+
+/// Builds the targets, in this class of `chrt`, and says where they are.
+fn build(shell: &Shell, class: &str) -> Result<PathBuf> {
     let cargo_fuzz = install(shell)?;
     let host = cmd!(shell, "rustc --version --verbose").quiet().read()?;
     let host = host
@@ -121,9 +128,12 @@ fn build(shell: &Shell) -> Result<PathBuf> {
         .find_map(|line| line.strip_prefix("host: "))
         .context("rustc does not say what it compiles for")?;
     let target = workspace::target().join("fuzz");
-    cmd!(shell, "{cargo_fuzz} build --fuzz-dir fuzz --sanitizer none")
-        .env("CARGO_TARGET_DIR", &target)
-        .run()?;
+    cmd!(
+        shell,
+        "chrt {class} 0 {cargo_fuzz} build --fuzz-dir fuzz --sanitizer none"
+    )
+    .env("CARGO_TARGET_DIR", &target)
+    .run()?;
     Ok(target.join(host).join("release"))
 }
 

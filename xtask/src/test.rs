@@ -114,15 +114,26 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
     let (patient, busy): (Vec<String>, Vec<String>) = integration_tests()?
         .into_iter()
         .partition(|file| PATIENT.contains(&file.as_str()));
-    // One at a time: they share the machine's processors, and counting is about time, too.
-    stages.run_tests(
-        "integration tests",
-        integration(&busy, 1, &["--lib", "--bins"]),
+    // One at a time: they share the machine's processors, and counting is about time, too. What they leave
+    // of these goes to a build that yields to everything.
+    stages.beside(
+        |stages| stages.run("fuzzing, built", fuzz::build_aside),
+        |stages| {
+            let tests = integration(&busy, 1, &["--lib", "--bins"]);
+            stages.run_tests("integration tests", tests)
+        },
     )?;
     let reduced = matrix::Options::reduced();
     let mut cells = None;
     stages.beside(
         |stages| {
+            stages.run("fuzzing", || {
+                fuzz::run(&fuzz::Options {
+                    seconds: 10,
+                    timeout: 10,
+                    targets: Vec::new(),
+                })
+            })?;
             cells = Some(stages.run("matrix, built", || matrix::build(&reduced))?);
             Ok(())
         },
@@ -183,16 +194,9 @@ fn check(stages: &mut Stages) -> Result<()> {
     })
 }
 
-/// What else needs no tests of the outside world: fuzzing, and what is committed though it is built.
+/// What is committed though it is built, and licenses.
 fn check_more(stages: &mut Stages) -> Result<()> {
     let shell = workspace::shell()?;
-    stages.run("fuzzing", || {
-        fuzz::run(&fuzz::Options {
-            seconds: 10,
-            timeout: 10,
-            targets: Vec::new(),
-        })
-    })?;
     stages.run("BPF objects", || ebpf::run(&ebpf::Options { check: true }))?;
     stages.run("licenses", || deny::check(&shell))?;
     stages.run("manifests", || {
