@@ -16,6 +16,7 @@ pub mod json;
 pub mod kubernetes;
 mod lines;
 pub mod otlp;
+pub mod pods;
 pub mod profile;
 pub mod prometheus;
 pub mod target;

@@ -99,6 +99,12 @@ pub struct Profile {
     pub fill: f64,
     /// Goroutines created a second, where events told.
     pub created_per_second: Option<f64>,
+    /// How many user goroutines more there were at the end of a time than at its beginning, where both were seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub growth: Option<f64>,
+    /// The same by kind, of the kinds of which there were more.
+    #[serde(skip)]
+    pub kinds_growth: BTreeMap<Kind, f64>,
 }
 
 impl Profile {
@@ -185,6 +191,18 @@ impl Profile {
             problems
         });
         profile
+    }
+
+    /// Takes in how much it grew since an earlier profile of the same process. `scale` makes numbers of sides that were
+    /// seen for different times comparable: the time that is meant, divided by the time that it was.
+    pub fn grew_since(&mut self, before: &Profile, scale: f64) {
+        let more = |now: u64, then: u64| (now as f64 - then as f64) * scale;
+        self.growth = Some(more(self.goroutines, before.goroutines));
+        let kinds = self.kinds.iter().map(|(kind, &now)| {
+            let then = before.kinds.get(kind).copied().unwrap_or(0);
+            (kind.clone(), more(now, then))
+        });
+        self.kinds_growth = kinds.filter(|(_, more)| *more > 0.0).collect();
     }
 }
 
@@ -287,12 +305,16 @@ pub enum Signal {
     Finding,
     /// There are many more goroutines of a kind.
     Goroutines,
+    /// Goroutines of a kind became many more in the same time.
+    Growth,
     /// There are many more channels of a kind, or values or goroutines in them.
     Channels,
     /// A larger share of the goroutines is blocked.
     Blocked,
     /// Stacks are of more different depths.
     Depth,
+    /// Stacks are deeper in the mean.
+    Stack,
     /// Buffers are fuller.
     Fill,
     /// More goroutines are created a second.
@@ -345,6 +367,9 @@ fn numbers(profile: &Profile, here: bool) -> BTreeMap<(Signal, About), f64> {
             count as f64,
         );
     }
+    for (kind, &more) in &profile.kinds_growth {
+        numbers.insert((Signal::Growth, About::Goroutines(kind.clone())), more);
+    }
     for (kind, channels) in &profile.channels {
         let most = channels.count.max(channels.waiting).max(channels.buffered);
         numbers.insert(
@@ -361,6 +386,7 @@ fn numbers(profile: &Profile, here: bool) -> BTreeMap<(Signal, About), f64> {
         (Signal::Depth, About::All),
         profile.stack_depth_variance.sqrt(),
     );
+    numbers.insert((Signal::Stack, About::All), profile.stack_depth);
     numbers.insert((Signal::Fill, About::All), profile.fill);
     if let Some(rate) = profile.created_per_second {
         numbers.insert((Signal::Rate, About::All), rate);
@@ -372,11 +398,11 @@ impl Thresholds {
     fn counts(&self, signal: Signal, usual: f64, here: f64) -> bool {
         match signal {
             Signal::Finding => here > usual && (usual == 0.0 || here >= usual * self.factor),
-            Signal::Goroutines | Signal::Channels | Signal::Rate => {
+            Signal::Goroutines | Signal::Growth | Signal::Channels | Signal::Rate => {
                 here - usual >= self.least as f64 && here >= usual * self.factor
             }
             Signal::Blocked | Signal::Fill => here - usual >= self.share,
-            Signal::Depth => here - usual >= 1.0 && here >= usual * self.factor,
+            Signal::Depth | Signal::Stack => here - usual >= 1.0 && here >= usual * self.factor,
         }
     }
 }
@@ -399,6 +425,7 @@ fn against(others: &[&Profile], here: &Profile, thresholds: &Thresholds) -> Vec<
             let says = |profile: &Profile| match key.0 {
                 Signal::Finding => profile.problems.is_some(),
                 Signal::Rate => profile.created_per_second.is_some(),
+                Signal::Growth => profile.growth.is_some(),
                 _ => true,
             };
             let usual = median(
@@ -449,16 +476,16 @@ pub struct Outlier {
 
 /// Every side that is unlike the others, the most unlike first: by its surest sign, then by how many
 /// goroutines, channels and the like it has too many. For three sides and more.
-pub fn outliers(sides: &[Profile], thresholds: &Thresholds) -> Vec<Outlier> {
+pub fn outliers(sides: &[&Profile], thresholds: &Thresholds) -> Vec<Outlier> {
     let mut outliers: Vec<Outlier> = (0..sides.len())
         .map(|side| {
             let others: Vec<&Profile> = (0..sides.len())
                 .filter(|other| *other != side)
-                .map(|other| &sides[other])
+                .map(|other| sides[other])
                 .collect();
             Outlier {
                 side,
-                differences: against(&others, &sides[side], thresholds),
+                differences: against(&others, sides[side], thresholds),
             }
         })
         .filter(|outlier| !outlier.differences.is_empty())
@@ -560,12 +587,54 @@ mod tests {
     }
 
     #[test]
+    fn what_grows_faster_is_named_with_the_place() {
+        let seen = |then: u64, now: u64, scale: f64| {
+            let mut profile = profile(&[("a", now), ("b", 5)], &[]);
+            profile.grew_since(&self::profile(&[("a", then), ("b", 7)], &[]), scale);
+            profile
+        };
+        // All are large; one became larger, in twice the time that is meant.
+        let sides = [
+            seen(100, 100, 1.0),
+            seen(60, 100, 0.5),
+            seen(100, 101, 1.0),
+            // Nobody saw whether it grew.
+            profile(&[("a", 100), ("b", 5)], &[]),
+        ];
+        assert_eq!(sides[1].growth, Some(19.0));
+        let found = outliers(&sides.each_ref(), &Thresholds::default());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].side, 1);
+        assert_eq!(
+            names(&found[0].differences),
+            [(Signal::Growth, "a".to_owned())]
+        );
+        let growth = &found[0].differences[0];
+        assert_eq!((growth.usual, growth.here), (0.5, 20.0));
+    }
+
+    #[test]
+    fn deeper_stacks_are_told() {
+        let deep = |depth: f64| Profile {
+            stack_depth: depth,
+            ..profile(&[("a", 5)], &[])
+        };
+        let sides = [deep(4.0), deep(9.0), deep(4.5)];
+        let found = outliers(&sides.each_ref(), &Thresholds::default());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(
+            (found[0].side, &found[0].differences[0].signal),
+            (1, &Signal::Stack)
+        );
+    }
+
+    #[test]
     fn the_one_that_is_unlike_the_others_is_first() {
         let fine = profile(&[("a", 20), ("b", 5)], &[]);
         let busy = profile(&[("a", 45), ("b", 5)], &[]);
         let leaky = profile(&[("a", 20), ("b", 18)], &[("b", 12)]);
         let sides = [fine.clone(), busy, leaky, fine.clone()];
-        let found = outliers(&sides, &Thresholds::default());
+        let found = outliers(&sides.each_ref(), &Thresholds::default());
         let order: Vec<usize> = found.iter().map(|outlier| outlier.side).collect();
         assert_eq!(order, [2, 1]);
         assert_eq!(
@@ -575,6 +644,6 @@ mod tests {
                 (Signal::Goroutines, "b".to_owned())
             ]
         );
-        assert!(outliers(&[fine.clone(), fine.clone(), fine], &Thresholds::default()).is_empty());
+        assert!(outliers(&[&fine, &fine, &fine], &Thresholds::default()).is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! What a user can type. What it means is decided in [`crate::commands`].
 
 mod agent;
+mod cluster;
 mod config;
 mod dap;
 mod doctor;
@@ -24,6 +25,9 @@ use crate::listing::{ChannelSort, Grouping, Sort, criterion, duration, group_by}
 use crate::record::replay::{When, when};
 
 pub(crate) use agent::AgentArgs;
+pub(crate) use cluster::{
+    ApiArgs, ClusterArgs, ClusterCommand, ClusterDiffArgs, ClusterSnapshotArgs, FleetArgs,
+};
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use dap::DapArgs;
 pub(crate) use doctor::DoctorArgs;
@@ -105,6 +109,8 @@ pub(crate) enum Command {
     Why(WhyArgs),
     /// Compare two sides, or name the one of several replicas that is unlike the others
     Diff(DiffArgs),
+    /// Ask the agents of a Kubernetes cluster: how do replicas differ, or a snapshot of each
+    Cluster(ClusterArgs),
     /// Write what was traced, or how everything is, in the format of another tool
     Export(ExportArgs),
     /// Let an editor look into a running program: the Debug Adapter Protocol, without a stop
@@ -129,6 +135,7 @@ impl Command {
             Command::Channels(args) => args.format == Format::Text,
             Command::Channel(args) => args.format == Format::Text,
             Command::Diff(args) => args.format == Format::Text,
+            Command::Cluster(args) => args.command.is_read(),
             Command::Doctor(args) => args.format == Format::Text && !args.json,
             Command::Deadlocks(args) => args.report.format == GraphFormat::Text,
             Command::Why(args) => args.format == GraphFormat::Text,

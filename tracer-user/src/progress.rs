@@ -6,11 +6,20 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::log;
+use crate::text::safe;
 
 /// What takes less is not worth a word; also the time between two words on a terminal.
 const MOMENT: Duration = Duration::from_secs(1);
 /// The time between two words in a log.
 const SELDOM: Duration = Duration::from_secs(10);
+
+/// Says a line at once, where somebody looks on.
+pub(crate) fn line(text: &str) {
+    if std::io::stderr().is_terminal() || tracing::enabled!(tracing::Level::INFO) {
+        // It is there to be seen; where it cannot, nothing is lost.
+        let _ = writeln!(std::io::stderr(), "{}", safe(text));
+    }
+}
 
 /// Says what is being done while it lives, if that is longer than a moment and somebody wants to know.
 #[must_use = "it is said only while this lives"]

@@ -1,6 +1,6 @@
 //! Stands in for a Kubernetes API in tests. It is none: it knows pods and events, and of them only what gotrace asks:
-//! lists in pages, watches with bookmarks, events that are made and changed. It checks no object, has no TLS, and does
-//! not end a watch by itself.
+//! lists in pages, watches with bookmarks, events that are made and changed. It checks no object, has no TLS, does
+//! not end a watch by itself, and knows of label selectors only `a=b,c=d`, of lists alone.
 //!
 //! What it does, the real one does: versions that grow with each change, a watch from a version on, 410 for one that is
 //! forgotten (in the stream or as a status), bookmarks only for who asks, 409 for a name that is taken, 404 for one that
@@ -88,7 +88,16 @@ impl StandIn {
     ///
     /// When there is no port to be had.
     pub fn start() -> StandIn {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        StandIn::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts one at an address of this machine.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port to be had, or no such address.
+    pub fn start_at(address: Ipv4Addr) -> StandIn {
+        let listener = TcpListener::bind((address, 0)).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared::default());
         let server = Arc::clone(&shared);
@@ -236,7 +245,10 @@ impl Shared {
             ("GET", ["api", "v1", "pods"]) if request.is_watch() => {
                 return self.watch(&mut stream, &request.target);
             }
-            ("GET", ["api", "v1", "pods"]) => self.list(&request.target),
+            ("GET", ["api", "v1", "pods"]) => self.list(None, &request.target),
+            ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => {
+                self.list(Some(namespace), &request.target)
+            }
             ("POST", ["api", "v1", "namespaces", namespace, "events"]) => {
                 self.create(namespace, request.body)
             }
@@ -248,7 +260,7 @@ impl Shared {
         answer(&mut stream, status, None, &body)
     }
 
-    fn list(&self, target: &str) -> (u16, Value) {
+    fn list(&self, namespace: Option<&str>, target: &str) -> (u16, Value) {
         let state = self.state();
         let number = |name| query(target, name).and_then(|text| text.parse::<usize>().ok());
         let limit = number("limit")
@@ -256,10 +268,14 @@ impl Shared {
             .unwrap_or(usize::MAX);
         let begin = number("continue").unwrap_or(0);
         let node = node(target);
+        let labels = query(target, "labelSelector").unwrap_or_default();
+        let is_in = |pod: &Value| {
+            namespace.is_none_or(|namespace| pod["metadata"]["namespace"] == namespace)
+        };
         let chosen: Vec<&Value> = state
             .pods
             .iter()
-            .filter(|pod| is_on(pod, node.as_deref()))
+            .filter(|pod| is_in(pod) && is_on(pod, node.as_deref()) && has(pod, &labels))
             .collect();
         let page: Vec<&&Value> = chosen.iter().skip(begin).take(limit).collect();
         let end = begin + page.len();
@@ -439,4 +455,13 @@ fn node(target: &str) -> Option<String> {
 
 fn is_on(pod: &Value, node: Option<&str>) -> bool {
     node.is_none_or(|node| pod["spec"]["nodeName"] == node)
+}
+
+/// Whether a pod has all of these labels, `a=b,c=d`.
+fn has(pod: &Value, labels: &str) -> bool {
+    let mut labels = labels.split(',').filter(|label| !label.is_empty());
+    labels.all(|label| match label.split_once('=') {
+        Some((key, value)) => pod["metadata"]["labels"][key] == value,
+        None => false,
+    })
 }

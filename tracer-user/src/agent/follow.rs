@@ -88,11 +88,16 @@ pub(super) enum Refusal {
     NotSelected { why: String, soon: bool },
 }
 
+/// Which container and pod a process is in, as far as its control group says.
+pub(super) fn place_of(pid: u32) -> Place {
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    Place::of(&groups)
+}
+
 /// Who a process is, and by whom its container is run; `None` if it has ended.
 fn identify(pid: u32) -> Option<(Identity, Option<Runtime>)> {
     let start = start_of(pid)?;
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let place = Place::of(&groups);
+    let place = place_of(pid);
     let identity = Identity {
         pid,
         start,

@@ -399,6 +399,7 @@ impl Pool {
     }
 
     fn refuse(&self, pid: u32, pending: Pending, reason: Reason, why: &str) {
+        let place = follow::place_of(pid);
         {
             let mut table = self.table();
             if !is_current(&table, pid, pending) {
@@ -410,6 +411,8 @@ impl Pool {
                     pid,
                     reason: reason.name(),
                     why: why.to_owned(),
+                    container_id: place.container,
+                    pod_uid: place.pod,
                 };
                 table.refused.insert(pid, refused);
             }

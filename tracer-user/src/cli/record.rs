@@ -162,7 +162,23 @@ pub(crate) struct DiffArgs {
     /// What to compare: pids, files, FILE@TIME, URLs of other gotraces
     #[arg(value_name = "SIDE", num_args = 2.., required = true)]
     pub(crate) sides: Vec<String>,
-    /// Which differences make it fail [default: finding and goroutines]
+    #[command(flatten)]
+    pub(crate) counts: CountsArgs,
+    /// The file with the age keys for files that are encrypted
+    #[arg(long, value_name = "FILE")]
+    pub(crate) identity: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArgs,
+    /// Text for people or one JSON document
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+}
+
+/// Which differences count.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(crate) struct CountsArgs {
+    /// Which differences make it fail [default: finding, goroutines and growth]
     #[arg(long, value_enum, value_name = "SIGN", value_delimiter = ',')]
     fail_on: Vec<Sign>,
     /// Goroutines, channels and the like count from so many more on
@@ -174,14 +190,6 @@ pub(crate) struct DiffArgs {
     /// Shares (of blocked goroutines, of full buffers) count from so many percent points more on
     #[arg(long, value_name = "PERCENT", default_value_t = 20.0)]
     share: f64,
-    /// The file with the age keys for files that are encrypted
-    #[arg(long, value_name = "FILE")]
-    pub(crate) identity: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) remote: RemoteArgs,
-    /// Text for people or one JSON document
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
 }
 
 /// A sign that something is wrong.
@@ -191,12 +199,16 @@ pub(crate) enum Sign {
     Finding,
     /// Many more goroutines of a kind
     Goroutines,
+    /// Goroutines of a kind became many more in the same time (of `cluster diff --for`)
+    Growth,
     /// Many more channels of a kind, or values or goroutines in them
     Channels,
     /// A larger share of the goroutines is blocked
     Blocked,
     /// Stacks are of more different depths
     Depth,
+    /// Stacks are deeper in the mean
+    Stack,
     /// Buffers are fuller
     Fill,
     /// More goroutines are created a second
@@ -205,7 +217,7 @@ pub(crate) enum Sign {
     Never,
 }
 
-impl DiffArgs {
+impl CountsArgs {
     pub(crate) const fn thresholds(&self) -> Thresholds {
         Thresholds {
             least: self.least,
@@ -218,14 +230,16 @@ impl DiffArgs {
         let sign = match signal {
             Signal::Finding => Sign::Finding,
             Signal::Goroutines => Sign::Goroutines,
+            Signal::Growth => Sign::Growth,
             Signal::Channels => Sign::Channels,
             Signal::Blocked => Sign::Blocked,
             Signal::Depth => Sign::Depth,
+            Signal::Stack => Sign::Stack,
             Signal::Fill => Sign::Fill,
             Signal::Rate => Sign::Rate,
         };
         match &*self.fail_on {
-            [] => [Sign::Finding, Sign::Goroutines].contains(&sign),
+            [] => [Sign::Finding, Sign::Goroutines, Sign::Growth].contains(&sign),
             chosen => chosen.contains(&sign),
         }
     }

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod agent;
+mod cluster;
 mod config;
 mod dap;
 mod diff;
@@ -67,6 +68,7 @@ pub(crate) fn dispatch(command: Command) -> anyhow::Result<Verdict> {
         },
         Command::Why(args) => why::why(&args),
         Command::Diff(args) => diff::diff(&args),
+        Command::Cluster(args) => cluster::cluster(&args),
         Command::Export(args) => export::export(&args),
         Command::Dap(args) => dap::dap(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -150,4 +150,8 @@ pub(crate) struct Refused {
     /// In a word.
     pub(crate) reason: &'static str,
     pub(crate) why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) container_id: Option<ContainerId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pod_uid: Option<PodUid>,
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod channels;
+pub(crate) mod cluster;
 pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod findings;

@@ -1,8 +1,10 @@
-//! Requests to the Kubernetes API: HTTP/1.1, one connection a request, which ends with its answer.
+//! Requests to the Kubernetes API, and to agents: HTTP/1.1, one connection a request, which ends with its answer.
 //!
 //! The token and the certificates are read anew for each connection: a service account's token is replaced about
 //! once an hour, and the authority's certificates now and then.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +71,9 @@ pub(super) enum Error {
     },
     #[error("the answer is not understood: {0}")]
     Malformed(String),
+    /// What came cannot be kept.
+    #[error("it cannot be written: {0}")]
+    Unkept(std::io::Error),
 }
 
 impl Error {
@@ -112,11 +117,29 @@ fn broken(error: impl std::fmt::Display) -> Error {
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     api: Api,
+    connect_time: Duration,
+    answer_time: Duration,
+    body_time: Duration,
 }
 
 impl Client {
     pub(super) const fn new(api: Api) -> Client {
-        Client { api }
+        Client {
+            api,
+            connect_time: CONNECT_TIME,
+            answer_time: ANSWER_TIME,
+            body_time: BODY_TIME,
+        }
+    }
+
+    /// One that waits so long for an answer to begin, and as long for the rest of it.
+    pub(super) fn patient(api: Api, patience: Duration) -> Client {
+        Client {
+            connect_time: CONNECT_TIME.min(patience),
+            answer_time: patience,
+            body_time: patience,
+            ..Client::new(api)
+        }
     }
 
     /// Asks, and waits until the answer begins. One that is a refusal is an error.
@@ -141,19 +164,21 @@ impl Client {
             .body(Full::new(question.body))
             .map_err(|error| Error::Setting(format!("no request can be made: {error}")))?;
 
-        let stream = timeout(CONNECT_TIME, self.connect());
-        let stream = stream.await.map_err(|_| Error::Silent(CONNECT_TIME))??;
+        let stream = timeout(self.connect_time, self.connect());
+        let stream = stream
+            .await
+            .map_err(|_| Error::Silent(self.connect_time))??;
         let handshake = http1::handshake(TokioIo::new(stream));
         let (mut sender, connection) = handshake.await.map_err(broken)?;
         let connection = Connection(tokio::spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!("a connection to the Kubernetes API ended: {error}");
+                tracing::debug!("a connection ended: {error}");
             }
         }));
-        let answer = timeout(ANSWER_TIME, sender.send_request(request));
+        let answer = timeout(self.answer_time, sender.send_request(request));
         let answer = answer
             .await
-            .map_err(|_| Error::Silent(ANSWER_TIME))?
+            .map_err(|_| Error::Silent(self.answer_time))?
             .map_err(broken)?;
         let status = answer.status();
         let retry_after = answer.headers().get(RETRY_AFTER);
@@ -164,6 +189,7 @@ impl Client {
             body: answer.into_body(),
             kept: BytesMut::new(),
             searched: 0,
+            time: self.body_time,
             _connection: connection,
         };
         if status.is_success() {
@@ -204,8 +230,8 @@ impl Client {
         let Some(ca) = &self.api.ca else {
             return Ok(Box::new(stream));
         };
-        let name = ServerName::try_from(self.api.host.clone());
-        let name = name.map_err(|error| Error::Setting(format!("{}: {error}", self.api.host)))?;
+        let name = ServerName::try_from(self.api.name.clone());
+        let name = name.map_err(|error| Error::Setting(format!("{}: {error}", self.api.name)))?;
         let connector = TlsConnector::from(Arc::new(trusting(ca)?));
         let stream = connector.connect(name, stream).await;
         let stream =
@@ -278,6 +304,8 @@ pub(super) struct Answer {
     kept: BytesMut,
     /// How much of that has no end of a line in it.
     searched: usize,
+    /// How long all of one that is not a stream may take.
+    time: Duration,
     _connection: Connection,
 }
 
@@ -292,6 +320,7 @@ impl Answer {
     }
 
     async fn all(mut self) -> Result<BytesMut, Error> {
+        let time = self.time;
         let all = async {
             while self.more().await? {
                 if self.kept.len() > MOST_BODY {
@@ -301,10 +330,32 @@ impl Answer {
             }
             Ok(())
         };
-        timeout(BODY_TIME, all)
+        timeout(time, all)
             .await
-            .map_err(|_| Error::Silent(BODY_TIME))??;
+            .map_err(|_| Error::Silent(time))??;
         Ok(self.kept)
+    }
+
+    /// Writes all of it into a file as it comes; how many bytes that were.
+    ///
+    /// # Errors
+    /// It does not all come, is longer than `most` bytes, or cannot be written.
+    pub(super) async fn save(mut self, file: &mut File, most: u64) -> Result<u64, Error> {
+        let time = self.time;
+        let all = async move {
+            let mut bytes = 0;
+            while self.more().await? {
+                bytes += self.kept.len() as u64;
+                if bytes > most {
+                    let cause = format!("it has more than {most} bytes");
+                    return Err(Error::Malformed(cause));
+                }
+                file.write_all(&self.kept).map_err(Error::Unkept)?;
+                self.kept.clear();
+            }
+            Ok(bytes)
+        };
+        timeout(time, all).await.map_err(|_| Error::Silent(time))?
     }
 
     /// The next line of a stream; `None` at its end. Nothing is lost if the caller stops waiting.

@@ -1,5 +1,6 @@
 //! Where the Kubernetes API is and which node this is.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use axum::http::Uri;
 use tracer_model::detect::Verdict;
 
 use super::selection::Selection;
-use crate::cli::{Events, KubernetesArgs};
+use crate::cli::{ApiArgs, Events, KubernetesArgs};
 use crate::failure::Failure;
 
 /// Where a pod finds its service account.
@@ -21,6 +22,8 @@ pub(super) struct Api {
     pub(super) port: u16,
     /// As the `Host` header has it.
     pub(super) authority: String,
+    /// For whom its certificate must be.
+    pub(super) name: String,
     /// What comes before each path; empty if nothing does.
     pub(super) path: String,
     /// Certificates (PEM) that the server's must be signed by; `None`: there is no TLS.
@@ -66,7 +69,10 @@ impl Config {
                 args.kube_token_file.as_deref(),
                 args.kube_ca.as_deref(),
             )?,
-            None => Api::of_pod(variable)?,
+            None => Api::of_pod(
+                variable,
+                "give --kube-api URL, or no --node (NODE_NAME) to do without",
+            )?,
         };
         Ok(Some(Config {
             api,
@@ -88,6 +94,24 @@ impl Config {
 }
 
 impl Api {
+    /// Of who is no agent: what was typed, or where a pod is told.
+    ///
+    /// # Errors
+    /// The API is nowhere, or what was typed of it is none.
+    pub(super) fn of(args: &ApiArgs) -> Result<Api, Failure> {
+        match &args.kube_api {
+            Some(url) => Api::at(
+                url,
+                args.kube_token_file.as_deref(),
+                args.kube_ca.as_deref(),
+            ),
+            None => Api::of_pod(
+                |name| std::env::var(name).ok(),
+                "run `kubectl proxy` and give --kube-api http://127.0.0.1:8001, or run this in a pod",
+            ),
+        }
+    }
+
     /// At an address that somebody typed.
     fn at(url: &str, token_file: Option<&Path>, ca: Option<&Path>) -> Result<Api, Failure> {
         let wrong = |cause: &str| {
@@ -129,6 +153,7 @@ impl Api {
         }
         Ok(Api {
             host: host.to_owned(),
+            name: host.to_owned(),
             port: authority.port_u16().unwrap_or(usual),
             authority: authority.to_string(),
             path: uri.path().trim_end_matches('/').to_owned(),
@@ -137,15 +162,33 @@ impl Api {
         })
     }
 
+    /// Of an agent: by TLS if it is said for whom its certificate must be, and by whom that must be signed (PEM).
+    pub(super) fn of_agent(
+        address: SocketAddr,
+        tls: Option<(&str, &Path)>,
+        token_file: Option<&Path>,
+    ) -> Api {
+        let host = address.ip().to_string();
+        Api {
+            name: tls.map_or_else(|| host.clone(), |(name, _)| name.to_owned()),
+            host,
+            port: address.port(),
+            authority: address.to_string(),
+            path: String::new(),
+            ca: tls.map(|(_, ca)| ca.to_path_buf()),
+            token_file: token_file.map(Path::to_path_buf),
+        }
+    }
+
     /// Where each pod is told that it is.
-    fn of_pod(variable: impl Fn(&str) -> Option<String>) -> Result<Api, Failure> {
+    fn of_pod(variable: impl Fn(&str) -> Option<String>, next: &str) -> Result<Api, Failure> {
         let get = |name: &str| {
             variable(name)
                 .filter(|value| !value.is_empty())
                 .ok_or_else(|| {
                     Failure::new("no Kubernetes API is known")
                         .because(format!("{name} is not set, so this is no pod of a cluster"))
-                        .next("give --kube-api URL, or no --node (NODE_NAME) to do without")
+                        .next(next)
                 })
         };
         let (host, port) = (

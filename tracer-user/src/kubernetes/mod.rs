@@ -1,5 +1,5 @@
 //! Kubernetes, as an agent on a node needs it: what the pods of the node are called, which of them are to be traced,
-//! and findings as events of their pods. docs/kubernetes.md.
+//! and findings as events of their pods. docs/kubernetes.md. And as somebody needs it who asks the agents: [`fleet`].
 //!
 //! A thread of its own follows the API and sends to it; whoever asks is answered from memory. What is known can be
 //! old: [`Health`] says whether the API is followed, since when, and why not.
@@ -12,6 +12,7 @@ mod cache;
 mod client;
 mod config;
 mod event;
+mod fleet;
 mod health;
 mod object;
 mod pod;
@@ -37,6 +38,7 @@ use event::Report;
 use watch::Watcher;
 
 pub(crate) use config::Config;
+pub(crate) use fleet::{Fleet, Round, Taken};
 pub(crate) use health::Health;
 pub(crate) use pod::Pod;
 pub(crate) use selection::{Choice, Decision, Place, Selection};

@@ -33,7 +33,28 @@ pub(super) struct Change<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct PodObject {
     pub(super) metadata: Metadata,
+    pub(super) spec: Option<PodSpec>,
     pub(super) status: Option<PodStatus>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PodSpec {
+    /// Where it runs; absent until that is decided.
+    pub(super) node_name: Option<Box<str>>,
+    pub(super) containers: Option<Vec<ContainerSpec>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ContainerSpec {
+    pub(super) ports: Option<Vec<ContainerPort>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ContainerPort {
+    pub(super) name: Option<Box<str>>,
+    pub(super) container_port: u16,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +65,8 @@ pub(super) struct Metadata {
     pub(super) name: Option<Box<str>>,
     pub(super) resource_version: Option<String>,
     pub(super) creation_timestamp: Option<String>,
+    /// There is one once it is to end.
+    pub(super) deletion_timestamp: Option<String>,
     pub(super) labels: Option<BTreeMap<Box<str>, Box<str>>>,
     pub(super) annotations: Option<BTreeMap<Box<str>, Box<str>>>,
     pub(super) owner_references: Option<Vec<Owner>>,
@@ -62,6 +85,10 @@ pub(super) struct Owner {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub(super) phase: Option<Box<str>>,
+    #[serde(rename = "podIP")]
+    pub(super) pod_ip: Option<Box<str>>,
     pub(super) container_statuses: Option<Vec<ContainerStatus>>,
     pub(super) init_container_statuses: Option<Vec<ContainerStatus>>,
     pub(super) ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
@@ -77,6 +104,8 @@ pub(super) struct ContainerStatus {
 /// What is sent in place of an object.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Status {
+    /// An agent calls it `error`.
+    #[serde(alias = "error")]
     pub(super) message: Option<String>,
     pub(super) code: Option<u16>,
 }

@@ -47,7 +47,9 @@ pub(crate) struct Workload {
 impl Pod {
     /// `None` if the object lacks what each pod has.
     pub(super) fn new(object: PodObject) -> Option<Pod> {
-        let PodObject { metadata, status } = object;
+        let PodObject {
+            metadata, status, ..
+        } = object;
         let (uid, namespace, name) = (metadata.uid?, metadata.namespace?, metadata.name?);
         let labels = metadata.labels.unwrap_or_default();
         let created = metadata.creation_timestamp.and_then(|at| at.parse().ok());

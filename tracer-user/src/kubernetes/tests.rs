@@ -385,8 +385,8 @@ fn what_is_no_kubernetes_api_does_no_harm() {
     }
 }
 
-/// What speaks TLS with a certificate for 127.0.0.1 and hands all on; the certificate's authority.
-fn with_tls(to: std::net::SocketAddr) -> (String, String) {
+/// What speaks TLS with a certificate for a name and hands all on; where, and the certificate's authority.
+pub(super) fn with_tls(to: std::net::SocketAddr, name: &str) -> (String, String) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use tokio_rustls::rustls::ServerConfig;
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -397,7 +397,7 @@ fn with_tls(to: std::net::SocketAddr) -> (String, String) {
     let authority = params.self_signed(&key).expect("a certificate");
     let issuer = Issuer::new(params, key);
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+    let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
     let certificate = params.signed_by(&key, &issuer).expect("a certificate");
     let private = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let server = ServerConfig::builder()
@@ -426,7 +426,7 @@ fn with_tls(to: std::net::SocketAddr) -> (String, String) {
                     };
                     let mut far = tokio::net::TcpStream::connect(to)
                         .await
-                        .expect("the stand-in listens");
+                        .expect("it listens");
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
                 });
             }
@@ -440,8 +440,8 @@ fn only_a_server_with_the_cluster_s_certificate_is_asked() {
     let api = StandIn::start();
     api.ask_for("secret");
     api.put_pod(pod("a"));
-    let (url, authority) = with_tls(api.address());
-    let (_, other) = with_tls(api.address());
+    let (url, authority) = with_tls(api.address(), "127.0.0.1");
+    let (_, other) = with_tls(api.address(), "127.0.0.1");
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (token, ca) = (
         directory.path().join("token"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use tracer_model::diff::{About, Difference, Place, Signal};
+use tracer_model::diff::{About, Difference, Place, Profile, Signal};
 
 use super::{ALARM, BOLD, DIM, NOTICE, count, safe, styled, table, thousands};
 use crate::document::diff::{Document, Side};
@@ -24,6 +24,12 @@ pub(crate) fn render(diff: &Document) -> String {
         sides.add_row(row(side));
     }
     let _ = writeln!(text, "{sides}\n");
+    differences(&mut text, diff);
+    text
+}
+
+/// What is different, side by side.
+pub(super) fn differences(text: &mut String, diff: &Document) {
     for side in diff.sides.iter().filter(|side| !side.searched) {
         let note = format!("of {} it is not known who is stuck", safe(&side.name));
         let _ = writeln!(text, "{}", styled(NOTICE, note));
@@ -39,10 +45,10 @@ pub(crate) fn render(diff: &Document) -> String {
             if !differences.is_empty() {
                 let heading = format!("more in {} than in {}", safe(name), safe(other));
                 let _ = writeln!(text, "{}", styled(BOLD, heading));
-                list(&mut text, differences);
+                list(text, differences);
             }
         }
-        return text;
+        return;
     }
     if diff.outliers.is_empty() {
         text.push_str("No side is unlike the others.\n");
@@ -51,31 +57,20 @@ pub(crate) fn render(diff: &Document) -> String {
         let name = diff.sides.get(outlier.side).map_or("", |side| &side.name);
         let heading = format!("{} is unlike the others", safe(name));
         let _ = writeln!(text, "{}", styled(BOLD, heading));
-        list(&mut text, &outlier.differences);
+        list(text, &outlier.differences);
     }
-    text
 }
 
 fn row(side: &Side) -> Vec<String> {
     let profile = &side.profile;
-    let blocked: f64 = profile
-        .blocked
-        .iter()
-        .filter(|(kind, _)| kind.ends_only_by_goroutine())
-        .map(|(_, share)| share)
-        .sum();
     let exe = side.target.exe.file_name().unwrap_or_default();
     vec![
         safe(&side.name).into_owned(),
         format!("{} (pid {})", safe(&exe.to_string_lossy()), side.target.pid),
         side.time.clone(),
         thousands(profile.goroutines),
-        format!("{:.0} %", blocked * 100.0),
-        format!(
-            "{:.1} ± {:.1} frames",
-            profile.stack_depth,
-            profile.stack_depth_variance.sqrt()
-        ),
+        blocked(profile),
+        stack(profile),
         format!("{:.0} %", profile.fill * 100.0),
         profile
             .created_per_second
@@ -83,11 +78,31 @@ fn row(side: &Side) -> Vec<String> {
     ]
 }
 
+/// The share of goroutines that only another one can wake.
+pub(super) fn blocked(profile: &Profile) -> String {
+    let blocked: f64 = profile
+        .blocked
+        .iter()
+        .filter(|(kind, _)| kind.ends_only_by_goroutine())
+        .map(|(_, share)| share)
+        .sum();
+    format!("{:.0} %", blocked * 100.0)
+}
+
+/// How deep stacks are, and how different.
+pub(super) fn stack(profile: &Profile) -> String {
+    format!(
+        "{:.1} ± {:.1} frames",
+        profile.stack_depth,
+        profile.stack_depth_variance.sqrt()
+    )
+}
+
 fn list(text: &mut String, differences: &[Difference]) {
     for difference in differences {
         let style = match difference.signal {
             Signal::Finding => ALARM,
-            Signal::Goroutines | Signal::Channels => NOTICE,
+            Signal::Goroutines | Signal::Growth | Signal::Channels => NOTICE,
             _ => DIM,
         };
         let _ = writeln!(text, "  {}", styled(style, line(difference)));
@@ -119,7 +134,10 @@ fn line(difference: &Difference) -> String {
         ),
         About::Goroutines(kind) => format!(
             "{} at {}, {}, created at {}",
-            many("goroutine"),
+            match signal {
+                Signal::Growth => format!("became {} more", many("goroutine")),
+                _ => many("goroutine"),
+            },
             place(&kind.place),
             safe(&kind.doing),
             place(&kind.created_at)
@@ -139,6 +157,10 @@ fn line(difference: &Difference) -> String {
         About::All => match signal {
             Signal::Depth => format!(
                 "stack depths vary by {} frames",
+                from_to(&|number| format!("{number:.1}"))
+            ),
+            Signal::Stack => format!(
+                "stacks have {} frames in the mean",
                 from_to(&|number| format!("{number:.1}"))
             ),
             Signal::Rate => format!(

@@ -1,6 +1,7 @@
 //! Output for people: aligned, grouped, coloured on a terminal only.
 
 pub(crate) mod channels;
+pub(crate) mod cluster;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod events;
