@@ -212,7 +212,7 @@ fn the_replica_that_is_unlike_the_others_is_named_and_who_did_not_answer() {
     let stopped = &agents[usize::from(STOPPED) - 1];
     stopped.signal(Signal::STOP);
     let diff = eventually("it has leaked enough to count", || {
-        let more = ["--format", "json", "--for", "2s", "--timeout", "8s"];
+        let more = ["--format", "json", "--for", "2s", "--timeout", "5s"];
         let finished = cluster("diff", &more);
         (finished.code == Some(1)).then_some(finished)
     });
@@ -221,7 +221,7 @@ fn the_replica_that_is_unlike_the_others_is_named_and_who_did_not_answer() {
     assert_eq!(document["pods"], 5, "{document:#}");
     for agent in document["agents"].as_array().expect("a list") {
         let failed = agent["failed"].as_str();
-        let expected = (agent["node"] == node(STOPPED)).then_some("no answer in 8 s");
+        let expected = (agent["node"] == node(STOPPED)).then_some("no answer in 5 s");
         assert_eq!(failed, expected, "{document:#}");
     }
     assert_eq!(names(&document["unseen"], "pod"), [pod(STOPPED), pod(BARE)]);

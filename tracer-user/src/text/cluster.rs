@@ -161,3 +161,154 @@ fn notices(text: &mut String, survey: &Survey) {
         let _ = writeln!(text, "{}", styled(NOTICE, line));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use tracer_model::diff::{About, Difference, Kind, Outlier, Place, Profile, Signal};
+
+    use super::*;
+    use crate::document::cluster::{Agent, Refused, Unseen};
+    use crate::document::{Target, diff};
+
+    fn name(pod: &str) -> PodName {
+        PodName {
+            namespace: "shop".to_owned(),
+            pod: pod.to_owned(),
+        }
+    }
+
+    fn process(pod: &str, pid: u32) -> Process {
+        Process {
+            node: format!("node-{pid}"),
+            name: name(pod),
+            container: "app".to_owned(),
+            workload: "Deployment/cart".to_owned(),
+            pid,
+            process: "cart".to_owned(),
+            build_id: "b1".to_owned(),
+            goroutines: 1234,
+            findings: 2,
+            file: None,
+            bytes: None,
+            failed: None,
+        }
+    }
+
+    fn side(pod: &str, goroutines: u64, growth: Option<f64>) -> diff::Side {
+        diff::Side {
+            name: pod.to_owned(),
+            target: Target {
+                pid: 1,
+                exe: PathBuf::from("/cart"),
+                replaced: false,
+                build_id: "b1".to_owned(),
+                go_version: "go1.27.3".to_owned(),
+                arch: "amd64".to_owned(),
+                main: None,
+                stripped: false,
+                pie: false,
+                layout: "table".to_owned(),
+                layout_assumed: false,
+            },
+            time: String::new(),
+            profile: Profile {
+                goroutines,
+                growth,
+                ..Profile::default()
+            },
+            searched: true,
+        }
+    }
+
+    fn render(survey: &Survey, comparisons: Option<&[Comparison]>) -> String {
+        let text = super::render(&Document {
+            schema: Document::SCHEMA,
+            survey,
+            comparisons,
+        });
+        anstream::adapter::strip_str(&text).to_string()
+    }
+
+    #[test]
+    fn who_is_unlike_the_others_is_said_with_what_and_where() {
+        let place = |function: &str| Place {
+            function: function.to_owned(),
+            line: None,
+        };
+        let growth = Difference {
+            signal: Signal::Growth,
+            about: About::Goroutines(Kind {
+                place: place("main.fetch"),
+                doing: "chan send".to_owned(),
+                created_at: place("main.quote"),
+            }),
+            usual: 0.0,
+            here: 30.4,
+        };
+        let comparison = Comparison {
+            namespace: "shop".to_owned(),
+            workload: "Deployment/cart".to_owned(),
+            container: "app".to_owned(),
+            process: "cart".to_owned(),
+            replicas: vec![0, 2, 1],
+            growth_seconds: Some(2.5),
+            diff: diff::Document {
+                schema: diff::Document::SCHEMA,
+                sides: vec![
+                    side("cart-a", 20, Some(0.0)),
+                    side("cart-c", 21, None),
+                    side("cart-b", 1520, Some(30.4)),
+                ],
+                grown: Vec::new(),
+                shrunk: Vec::new(),
+                outliers: vec![Outlier {
+                    side: 2,
+                    differences: vec![growth],
+                }],
+            },
+        };
+        let survey = Survey {
+            pods: 3,
+            processes: vec![
+                process("cart-a", 1),
+                process("cart-b", 2),
+                process("cart-c", 3),
+            ],
+            ..Survey::default()
+        };
+        insta::assert_snapshot!("compared", render(&survey, Some(&[comparison])));
+    }
+
+    #[test]
+    fn what_was_not_seen_is_said() {
+        let mut survey = Survey {
+            pods: 5,
+            agents: vec![Agent {
+                node: "node-9".to_owned(),
+                name: name("gotrace-x"),
+                failed: Some("no answer in 5 s\x1b[2J".to_owned()),
+            }],
+            processes: vec![process("cart-a", 1), process("cart-b", 2)],
+            unseen: vec![Unseen {
+                name: name("cart-d"),
+                node: None,
+                why: "it is on no node yet".to_owned(),
+            }],
+            not_followed: vec![name("cart-e")],
+            refused: vec![Refused {
+                node: "node-1".to_owned(),
+                name: name("cart-a"),
+                container: "proxy".to_owned(),
+                pid: 7,
+                reason: "version".to_owned(),
+                why: "built by Go 1.8".to_owned(),
+            }],
+        };
+        survey.processes[0].file = Some(PathBuf::from("replicas/a.gosnap"));
+        survey.processes[0].bytes = Some(1_000_000);
+        survey.processes[1].failed = Some("status 404: it has ended".to_owned());
+        insta::assert_snapshot!("unseen", render(&survey, None));
+    }
+}

@@ -84,8 +84,8 @@ pub(super) fn blocked(profile: &Profile) -> String {
         .blocked
         .iter()
         .filter(|(kind, _)| kind.ends_only_by_goroutine())
-        .map(|(_, share)| share)
-        .sum();
+        // A sum of nothing would be -0.
+        .fold(0.0, |all, (_, share)| all + share);
     format!("{:.0} %", blocked * 100.0)
 }
 
@@ -135,7 +135,11 @@ fn line(difference: &Difference) -> String {
         About::Goroutines(kind) => format!(
             "{} at {}, {}, created at {}",
             match signal {
-                Signal::Growth => format!("became {} more", many("goroutine")),
+                Signal::Growth => format!(
+                    "{} more than before (else {})",
+                    count(here.round() as usize, "goroutine"),
+                    whole(*usual)
+                ),
                 _ => many("goroutine"),
             },
             place(&kind.place),
