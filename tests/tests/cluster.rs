@@ -132,7 +132,7 @@ fn start_agent(network: &Network, api: &StandIn, secrets: &Secrets) -> Gotrace {
     command
         .arg(format!("--net=/var/run/netns/{}", network.name))
         .arg(gotrace::program())
-        .args(["agent", "--interval", "200ms", "--cpu", "100%"])
+        .args(["agent", "--interval", "1s", "--cpu", "100%"])
         .args(["--listen", &format!("{there}:{PORT}")])
         .args(["--token-file", &secrets.file("token")])
         .args([
@@ -212,8 +212,11 @@ fn the_replica_that_is_unlike_the_others_is_named_and_who_did_not_answer() {
     let stopped = &agents[usize::from(STOPPED) - 1];
     stopped.signal(Signal::STOP);
     let diff = eventually("it has leaked enough to count", || {
-        let more = ["--format", "json", "--for", "2s", "--timeout", "5s"];
+        let more = ["--format", "json", "--for", "2s", "--timeout", "10s"];
         let finished = cluster("diff", &more);
+        if finished.code != Some(1) {
+            eprintln!("{finished:#?}");
+        }
         (finished.code == Some(1)).then_some(finished)
     });
     stopped.signal(Signal::CONT);
@@ -221,7 +224,7 @@ fn the_replica_that_is_unlike_the_others_is_named_and_who_did_not_answer() {
     assert_eq!(document["pods"], 5, "{document:#}");
     for agent in document["agents"].as_array().expect("a list") {
         let failed = agent["failed"].as_str();
-        let expected = (agent["node"] == node(STOPPED)).then_some("no answer in 5 s");
+        let expected = (agent["node"] == node(STOPPED)).then_some("no answer in 10 s");
         assert_eq!(failed, expected, "{document:#}");
     }
     assert_eq!(names(&document["unseen"], "pod"), [pod(STOPPED), pod(BARE)]);
