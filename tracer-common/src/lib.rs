@@ -18,7 +18,7 @@ pub const MAP_EVENTS: &str = "EVENTS";
 pub const PROGRAM: &str = "probe";
 /// Name of the array map of [`TargetConfig`], indexed by [`Cookie::slot`].
 pub const MAP_TARGETS: &str = "TARGETS";
-/// Name of the per-CPU array map (one entry) of [`CpuCounters`].
+/// Name of the per-CPU array map of [`CpuCounters`], indexed by [`Cookie::slot`].
 pub const MAP_COUNTERS: &str = "COUNTERS";
 /// Name of the read-only global: ring fill in bytes from which the reader is woken.
 pub const GLOBAL_WAKEUP_BYTES: &str = "WAKEUP_BYTES";
@@ -267,13 +267,13 @@ pub struct TargetConfig {
     pub chan_reasons: u64,
 }
 
-/// Per-CPU counters, one entry a CPU, all monotonic since load.
+/// Counters of one slot on one CPU, all monotonic until the user side gives the slot to another target.
 ///
 /// Updated with atomic additions: uprobe programs can be preempted by another one on the same CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct CpuCounters {
-    /// Records attempted: the `seq` that the next record of this CPU gets.
+    /// Records attempted: the `seq` that the next record of this slot on this CPU gets.
     pub attempted: u64,
     /// Records that could not be reserved. Their `seq` never appears in the ring.
     pub lost: u64,
@@ -381,7 +381,7 @@ pub struct Header {
     pub ktime: u64,
     /// goid of the acting goroutine; 0 when the runtime itself acts (timers, netpoll).
     pub goid: u64,
-    /// Low 32 bits of the per-CPU sequence number, wrapping.
+    /// Low 32 bits of the sequence number, by slot and CPU, wrapping.
     pub seq: u32,
     /// The CPU whose sequence this is.
     pub cpu: u16,

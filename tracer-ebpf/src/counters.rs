@@ -1,4 +1,4 @@
-//! Counters of the CPU that a program runs on.
+//! Counters of a target, on the CPU that a program runs on.
 //!
 //! The kernel lets a uprobe program be preempted, though not migrated, so another one may run on
 //! the same CPU in between: every update is one atomic instruction.
@@ -6,20 +6,21 @@
 use core::arch::asm;
 
 use aya_ebpf::{macros::map, maps::PerCpuArray};
-use tracer_common::{CpuCounters, Hook};
+use tracer_common::{CpuCounters, Hook, MAX_TARGETS};
 
+/// By slot; the loader makes it as large as there are slots in use.
 #[map]
-static COUNTERS: PerCpuArray<CpuCounters> = PerCpuArray::with_max_entries(1, 0);
+static COUNTERS: PerCpuArray<CpuCounters> = PerCpuArray::with_max_entries(MAX_TARGETS, 0);
 
-/// The counters of the CPU that the program runs on.
+/// The counters of a target, of the CPU that the program runs on.
 #[derive(Clone, Copy)]
 pub struct Counters(*mut CpuCounters);
 
 impl Counters {
-    /// `None` never happens, but the verifier cannot know.
+    /// `None` if there is no such slot.
     #[inline(always)]
-    pub fn of_this_cpu() -> Option<Counters> {
-        COUNTERS.get_ptr_mut(0).map(Counters)
+    pub fn of(slot: u32) -> Option<Counters> {
+        COUNTERS.get_ptr_mut(slot).map(Counters)
     }
 
     /// Counts a hit of `hook`.

@@ -26,7 +26,7 @@ impl<'a> Hit<'a> {
     /// `hook` is the cookie's: given apart, it is a constant, and so is the counter's place.
     #[inline(always)]
     pub fn of(ctx: &'a ProbeContext, cookie: Cookie, hook: Hook) -> Option<Hit<'a>> {
-        let counters = Counters::of_this_cpu()?;
+        let counters = Counters::of(cookie.slot)?;
         counters.hit(hook);
         Some(Hit {
             counters,

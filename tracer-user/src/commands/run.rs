@@ -114,6 +114,7 @@ fn begin(
             host.check_probes()?;
             let settings = Settings {
                 ring_bytes: args.ring_bytes(),
+                slots: 1,
                 log: args.kernel_log,
                 wake_always: args.bench_worst,
                 single_links: args.single_links,
@@ -125,13 +126,13 @@ fn begin(
         (Some(kernel), true) => Some(kernel.logger().map_err(no_kernel)?),
         _ => None,
     };
-    let placing = Placing::new(&target, &sites, args.bench_empty)?;
+    let placing = Placing::new(probes::SLOT, &target, &sites, args.bench_empty)?;
     let attachment = match (&mut source, args.level) {
         (None, _) | (_, Level::Auto) => None,
         (Some(kernel), _) => Some(attach(kernel, &target, &placing)?),
     };
     let hit_seconds = match args.level {
-        Level::Auto => calibrated(),
+        Level::Auto => calibrate::hit_seconds(),
         _ => seconds(probes::HIT_COST_NANOS),
     };
     let child = held.map(Held::release).transpose()?;
@@ -172,7 +173,7 @@ fn begin(
     let governed = match (&source, args.level) {
         (Some(source), Level::Auto) => {
             let budget = args.budget.unwrap_or(DEFAULT_BUDGET);
-            Governed::begin(placing, source, budget, hit_seconds)
+            Governed::begin(placing, source.kernel(), Level::Auto, budget, hit_seconds)
         }
         _ => None,
     };
@@ -494,18 +495,6 @@ fn attach(kernel: &mut Kernel, target: &Target, placing: &Placing) -> Result<Att
             )
         }
     })
-}
-
-/// What a hit costs here, in seconds; the figure that was measured elsewhere if it cannot be measured.
-fn calibrated() -> f64 {
-    match calibrate::hit_cost() {
-        Ok(nanos) => nanos / 1e9,
-        Err(error) => {
-            let assumed = seconds(probes::CAUTIOUS_HIT_COST_NANOS);
-            tracing::warn!("the cost of a hit is not measured but taken as {assumed} s: {error:#}");
-            assumed
-        }
-    }
 }
 
 /// Opens a process that was just started, whose runtime may not be there yet. `None` if it has ended

@@ -57,6 +57,7 @@ impl Facts {
         });
         let settings = Settings {
             ring_bytes: RING_BYTES,
+            slots: 1,
             log: false,
             wake_always: false,
             single_links: false,

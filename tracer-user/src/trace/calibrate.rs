@@ -11,11 +11,15 @@ use tracer_common::{FrameState, Hook, TargetConfig};
 use tracer_golang::binary::FileOffset;
 
 use super::kernel::{Kernel, Probe, Settings};
+use super::probes::CAUTIOUS_HIT_COST_NANOS;
+use crate::document::seconds;
 
 const ROUNDS: usize = 9;
 /// Few enough that all records find room in the ring.
 const HITS: u32 = 500;
 const RING_BYTES: u32 = 1 << 20;
+/// Of the one target that there is.
+const SLOT: u32 = 0;
 
 /// What the probe takes for a g and for an m: zeros.
 static NOTHING: [u64; 64] = [0; 64];
@@ -68,6 +72,18 @@ unsafe extern "C" fn site() {
     core::arch::naked_asm!("nop", "ret")
 }
 
+/// Seconds that one hit takes; where that cannot be measured, more than it takes on any host so far.
+pub(crate) fn hit_seconds() -> f64 {
+    match hit_cost() {
+        Ok(nanos) => nanos / 1e9,
+        Err(error) => {
+            let assumed = seconds(CAUTIOUS_HIT_COST_NANOS);
+            tracing::warn!("the cost of a hit is not measured but taken as {assumed} s: {error:#}");
+            assumed
+        }
+    }
+}
+
 /// Nanoseconds that one hit takes, its record included: the median of some rounds.
 ///
 /// # Errors
@@ -75,6 +91,7 @@ unsafe extern "C" fn site() {
 pub(crate) fn hit_cost() -> anyhow::Result<f64> {
     let mut kernel = Kernel::load(Settings {
         ring_bytes: RING_BYTES,
+        slots: 1,
         log: false,
         wake_always: false,
         single_links: false,
@@ -92,7 +109,7 @@ pub(crate) fn hit_cost() -> anyhow::Result<f64> {
         tgid: pid.get(),
         ..TargetConfig::UNUSED
     };
-    let attachment = kernel.attach(0, config, Path::new("/proc/self/exe"), pid, &[probe])?;
+    let attachment = kernel.attach(SLOT, config, Path::new("/proc/self/exe"), pid, &[probe])?;
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let started = Instant::now();
@@ -103,7 +120,7 @@ pub(crate) fn hit_cost() -> anyhow::Result<f64> {
             nanos
         })
         .collect();
-    let hits: u64 = kernel.hits()?.iter().sum();
+    let hits: u64 = kernel.hits(SLOT)?.iter().sum();
     kernel.detach(attachment);
     anyhow::ensure!(
         hits == u64::from(HITS) * ROUNDS as u64,

@@ -42,6 +42,8 @@ pub(crate) struct Head {
     pub(crate) seq: u32,
     pub(crate) cpu: u16,
     pub(crate) kind: Kind,
+    /// Whose it is.
+    pub(crate) slot: u32,
     flags: u8,
     aux: u32,
 }
@@ -59,7 +61,7 @@ impl Head {
         let cpu = bytes.get_u16_le();
         let kind = Kind::from_wire(bytes.get_u8())?;
         let flags = bytes.get_u8();
-        let _slot = bytes.get_u32_le();
+        let slot = bytes.get_u32_le();
         let aux = bytes.get_u32_le();
         (record.len() >= kind.size()).then_some(Head {
             at,
@@ -67,6 +69,7 @@ impl Head {
             seq,
             cpu,
             kind,
+            slot,
             flags,
             aux,
         })

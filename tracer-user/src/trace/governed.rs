@@ -5,8 +5,8 @@ use tracer_common::{HOOK_COUNT, Hook};
 use tracer_golang::process::ktime_now;
 
 use super::cpu_clock::CpuClock;
-use super::governor::{Decision, Governor, Plan, Reading};
-use super::pipeline::Source;
+use super::governor::{Account, Decision, Governor, Plan, Reading};
+use super::kernel::Kernel;
 use super::probes::Placing;
 use crate::cli::Level;
 use crate::document::run;
@@ -19,46 +19,67 @@ pub(crate) struct Governed {
 }
 
 impl Governed {
-    /// Begins without a probe. `budget` is a share of the target's CPU time, `hit_seconds` the cost of
-    /// one hit. `None` if the target has ended.
+    /// Begins without a probe, and never traces more than `ceiling`. `budget` is a share of the target's CPU time,
+    /// `hit_seconds` the cost of one hit. `None` if the target has ended.
     pub(crate) fn begin(
         placing: Placing,
-        source: &Source,
+        kernel: &Kernel,
+        ceiling: Level,
         budget: f64,
         hit_seconds: f64,
     ) -> Option<Governed> {
         let clock = CpuClock::of(placing.pid()).ok()?;
-        let now = read(clock, source)?;
+        let now = read(clock, kernel, placing.slot())?;
         Some(Governed {
             placing,
             clock,
-            governor: Governor::new(budget, hit_seconds * 1e9, now),
+            governor: Governor::new(ceiling, budget, hit_seconds * 1e9, now),
         })
     }
 
     /// Where probes go.
-    pub(super) const fn placing(&self) -> &Placing {
+    pub(crate) const fn placing(&self) -> &Placing {
         &self.placing
     }
 
     /// Share of the target's CPU time that the probes may take.
-    pub(super) const fn budget(&self) -> f64 {
+    pub(crate) const fn budget(&self) -> f64 {
         self.governor.budget()
     }
 
     /// Cost of one hit in seconds.
-    pub(super) fn hit_seconds(&self) -> f64 {
+    pub(crate) fn hit_seconds(&self) -> f64 {
         self.governor.hit_cost() / 1e9
     }
 
     /// What is to change now.
-    pub(super) fn judge(&mut self, source: &Source) -> Option<Decision> {
-        let now = read(self.clock, source)?;
+    pub(crate) fn judge(&mut self, kernel: &Kernel) -> Option<Decision> {
+        let now = read(self.clock, kernel, self.placing.slot())?;
         self.governor.judge(now)
     }
 
+    /// From now on it traces `ceiling` at most; the plan that this makes necessary, if one is.
+    pub(crate) fn limit(&mut self, ceiling: Level) -> Option<Plan> {
+        self.governor.limit(ceiling)
+    }
+
+    /// What it traces at most.
+    pub(crate) const fn ceiling(&self) -> Level {
+        self.governor.ceiling()
+    }
+
+    /// What it traces.
+    pub(crate) const fn plan(&self) -> Plan {
+        self.governor.plan()
+    }
+
+    /// What was taken and allowed.
+    pub(crate) const fn account(&self) -> Account {
+        self.governor.account()
+    }
+
     /// The hooks of a plan that have a site in this target.
-    pub(super) fn hooks(&self, plan: Plan) -> Vec<Hook> {
+    pub(crate) fn hooks(&self, plan: Plan) -> Vec<Hook> {
         Hook::ALL
             .into_iter()
             .filter(|hook| plan.traces(*hook) && self.placing.has(*hook))
@@ -66,21 +87,21 @@ impl Governed {
     }
 
     /// The plan is in place.
-    pub(super) fn changed(&mut self, plan: Plan, source: &Source) {
-        if let Some(now) = read(self.clock, source) {
+    pub(crate) fn changed(&mut self, plan: Plan, kernel: &Kernel) {
+        if let Some(now) = read(self.clock, kernel, self.placing.slot()) {
             self.governor.changed(plan, now);
         }
     }
 
     /// Books what happened up to now; there will be no change any more.
-    pub(super) fn settle(&mut self, source: &Source) {
+    pub(crate) fn settle(&mut self, kernel: &Kernel) {
         let plan = self.governor.plan();
         // A target that has ended has no clock; what it did last is not booked then.
-        self.changed(plan, source);
+        self.changed(plan, kernel);
     }
 
     /// What it does, for documents.
-    pub(super) fn document(&self) -> run::Governor {
+    pub(crate) fn document(&self) -> run::Governor {
         let governor = &self.governor;
         let (plan, account) = (governor.plan(), governor.account());
         let per_hook = |values: [u64; HOOK_COUNT]| {
@@ -133,10 +154,10 @@ impl Governed {
 }
 
 /// `None` if the target has ended, or the counters cannot be read, which is said.
-fn read(clock: CpuClock, source: &Source) -> Option<Reading> {
+fn read(clock: CpuClock, kernel: &Kernel, slot: u32) -> Option<Reading> {
     let cpu = clock.nanos().ok()?;
-    let hits = source
-        .hits()
+    let hits = kernel
+        .hits(slot)
         .inspect_err(|error| tracing::warn!("{error}"))
         .ok()?;
     Some(Reading {

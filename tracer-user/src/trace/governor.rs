@@ -6,9 +6,10 @@
 //! that is a debt, which later allowance pays off. No more is saved up than one window costs: an idle
 //! hour allows no burst.
 //!
-//! **Up.** It starts without probes, opens a short window of the cheapest level, and keeps that level
+//! **Up.** At `auto` it starts without probes, opens a short window of the cheapest level, and keeps that level
 //! when two windows in a row took less than half of the budget. From there it tries the next level
-//! after [`CALM`] such stretches, free of debt, and not again soon where it failed before.
+//! after [`CALM`] such stretches, free of debt, and not again soon where it failed before. Where a level was asked for,
+//! it starts at that level and never goes above it.
 //!
 //! **Down.** At once when a stretch took more than the budget: hot hooks are left out where the rest
 //! stays true without them, else the level drops; below the cheapest there are windows, each opened
@@ -195,6 +196,8 @@ pub(crate) struct Governor {
     budget: f64,
     /// Cost of one hit in nanoseconds.
     hit_cost: f64,
+    /// It never traces more.
+    ceiling: Level,
     plan: Plan,
     account: Account,
     windows: Windows,
@@ -209,7 +212,7 @@ pub(crate) struct Governor {
     window_cost: f64,
     /// When the next window may open.
     next_window: Ktime,
-    retries: [Retry; 3],
+    retries: [Retry; 4],
     /// For how long each hook was traced.
     traced: [u64; HOOK_COUNT],
 }
@@ -222,11 +225,12 @@ struct Retry {
 }
 
 impl Governor {
-    /// A governor that starts without probes.
-    pub(crate) fn new(budget: f64, hit_cost: f64, now: Reading) -> Governor {
+    /// A governor that starts without probes. It rises to `ceiling` at most; `auto` is `full`.
+    pub(crate) fn new(ceiling: Level, budget: f64, hit_cost: f64, now: Reading) -> Governor {
         Governor {
             budget,
             hit_cost,
+            ceiling: reached(ceiling),
             plan: Plan::PAUSE,
             account: Account::default(),
             windows: Windows::new(now.at),
@@ -236,7 +240,7 @@ impl Governor {
             calm: 0,
             window_cost: 0.0,
             next_window: now.at,
-            retries: [Retry::default(); 3],
+            retries: [Retry::default(); 4],
             traced: [0; HOOK_COUNT],
         }
     }
@@ -244,6 +248,32 @@ impl Governor {
     /// The present plan.
     pub(crate) const fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// With what it begins where a level was asked for: with that at once, and no lower one before it was seen to
+    /// cost too much.
+    pub(crate) fn first(level: Level) -> Plan {
+        match level {
+            Level::Auto => Plan::PAUSE,
+            level => Plan::steady(level, Hooks::default()),
+        }
+    }
+
+    /// What it traces at most.
+    pub(crate) const fn ceiling(&self) -> Level {
+        self.ceiling
+    }
+
+    /// From now on it rises to `ceiling` at most. If the present plan is above that, the plan to take in its place
+    /// comes back.
+    pub(crate) fn limit(&mut self, ceiling: Level) -> Option<Plan> {
+        self.ceiling = reached(ceiling);
+        let lower = Plan::steady(self.ceiling, Hooks::default());
+        let most = match self.plan.windows {
+            true => Level::Wake,
+            false => self.plan.level,
+        };
+        (most > self.ceiling).then_some(lower)
     }
 
     /// Share of the target's CPU time that the probes may take.
@@ -367,12 +397,17 @@ impl Governor {
         }
         self.calm += 1;
         let next = match self.plan.level {
+            // Of a level something may be left out, which is tried again.
+            level if self.plan.skipped != Hooks::default() => level,
+            Level::Auto | Level::Observe => Level::Wake,
             Level::Wake => Level::Park,
-            // Of the highest level something may be left out, which is tried again.
-            Level::Syscalls => return None,
-            Level::Full if self.plan.skipped == Hooks::default() => return None,
-            _ => Level::Full,
+            Level::Park => Level::Full,
+            Level::Full | Level::Syscalls => Level::Syscalls,
         };
+        if next > self.ceiling || (next == self.plan.level && self.plan.skipped == Hooks::default())
+        {
+            return None;
+        }
         (self.calm >= CALM && self.may_try(next, now.at))
             .then(|| Plan::steady(next, Hooks::default()))
             .and_then(|plan| decide(plan, Why::Room))
@@ -382,7 +417,7 @@ impl Governor {
     /// if what is left then fits; else the level below.
     fn lower(&self, began: Reading, now: Reading) -> Plan {
         match self.plan.level {
-            Level::Full => {
+            level @ (Level::Full | Level::Syscalls) => {
                 let mut extras: Vec<Hook> = Hook::ALL
                     .into_iter()
                     .filter(|hook| self.plan.traces(*hook) && !hooks(Level::Park).contains(hook))
@@ -401,11 +436,11 @@ impl Governor {
                 if extras.is_empty() || left > allowed {
                     Plan::steady(Level::Park, Hooks::default())
                 } else {
-                    Plan::steady(Level::Full, skipped)
+                    Plan::steady(level, skipped)
                 }
             }
             Level::Park => Plan::steady(Level::Wake, Hooks::default()),
-            Level::Auto | Level::Observe | Level::Wake | Level::Syscalls => Plan::PAUSE,
+            Level::Auto | Level::Observe | Level::Wake => Plan::PAUSE,
         }
     }
 
@@ -465,7 +500,16 @@ const fn retry_index(level: Level) -> Option<usize> {
         Level::Wake => Some(0),
         Level::Park => Some(1),
         Level::Full => Some(2),
-        Level::Auto | Level::Observe | Level::Syscalls => None,
+        Level::Syscalls => Some(3),
+        Level::Auto | Level::Observe => None,
+    }
+}
+
+/// What is traced at most where this is asked for.
+const fn reached(level: Level) -> Level {
+    match level {
+        Level::Auto => Level::Full,
+        level => level,
     }
 }
 
@@ -496,7 +540,7 @@ mod tests {
                 now,
                 cores,
                 rates,
-                governor: Governor::new(budget, HIT_COST, now),
+                governor: Governor::new(Level::Auto, budget, HIT_COST, now),
                 changes: Vec::new(),
             }
         }
@@ -638,6 +682,55 @@ mod tests {
         assert_eq!(target.changes.len(), before, "{:?}", target.changes);
         target.run(60.0);
         assert_eq!(target.traced().0, Level::Full, "{:?}", target.changes);
+    }
+
+    /// A target at a level that was asked for.
+    fn asked(level: Level, rates: fn(Hook) -> f64) -> Target {
+        let mut target = Target::new(1.0, 0.01, rates);
+        target.governor = Governor::new(level, 0.01, HIT_COST, target.now);
+        target.governor.changed(Governor::first(level), target.now);
+        target
+    }
+
+    #[test]
+    fn a_level_that_was_asked_for_is_there_at_once_and_none_above_it() {
+        for level in [Level::Wake, Level::Park, Level::Full, Level::Syscalls] {
+            let mut target = asked(level, |_| 100.0);
+            assert_eq!(target.traced(), (level, false, vec![]));
+            target.run(100.0);
+            assert_eq!(target.changes, [], "{level:?}");
+            // Too much, and then room again.
+            target.rates = |_| 1e6;
+            target.run(1.0);
+            assert!(target.traced().1, "{:?}", target.changes);
+            target.rates = |_| 100.0;
+            target.run(200.0);
+            assert_eq!(
+                target.traced(),
+                (level, false, vec![]),
+                "{:?}",
+                target.changes
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_from_outside_is_kept_until_it_is_lifted() {
+        let mut target = asked(Level::Full, |_| 100.0);
+        for (limit, expected) in [
+            (Level::Park, Some(Level::Park)),
+            (Level::Observe, Some(Level::Observe)),
+            (Level::Wake, None),
+            (Level::Full, None),
+        ] {
+            let plan = target.governor.limit(limit);
+            assert_eq!(plan.map(|plan| plan.level), expected, "{limit:?}");
+            if let Some(plan) = plan {
+                target.governor.changed(plan, target.now);
+            }
+            target.run(60.0);
+            assert_eq!(target.traced(), (limit, false, vec![]));
+        }
     }
 
     #[test]

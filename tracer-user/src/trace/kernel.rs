@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
 use aya::programs::{ProgramError, UProbe};
 use aya::{Ebpf, EbpfLoader};
@@ -66,6 +66,8 @@ const FILL_CHECK_MASK: u64 = 63;
 pub(crate) struct Settings {
     /// Size of the ring, a power of two.
     pub(crate) ring_bytes: u32,
+    /// Targets that there can be at a time: so many slots, from 0.
+    pub(crate) slots: u32,
     /// Whether the programs log what an event cannot say.
     pub(crate) log: bool,
     /// Whether every record wakes the reader, which costs the target several microseconds.
@@ -180,6 +182,7 @@ impl Kernel {
     pub(crate) fn load(settings: Settings) -> Result<Kernel, KernelError> {
         let Settings {
             ring_bytes,
+            slots,
             log,
             wake_always,
             single_links,
@@ -192,6 +195,8 @@ impl Kernel {
         let log_level = if log { LOG_EVERYTHING } else { LOG_NOTHING };
         let mut ebpf = EbpfLoader::new()
             .map_max_entries(MAP_EVENTS, ring_bytes)
+            .map_max_entries(MAP_TARGETS, slots)
+            .map_max_entries(MAP_COUNTERS, slots)
             .override_global(GLOBAL_WAKEUP_BYTES, &fill, true)
             .override_global(GLOBAL_WAKEUP_MASK, &mask, true)
             .override_global(aya_log::LEVEL, &log_level, true)
@@ -298,33 +303,54 @@ impl Kernel {
         attachment.probes
     }
 
-    /// The counters of every CPU.
+    /// The counters of a slot on every CPU.
     ///
     /// # Errors
     /// The map cannot be read.
-    pub(crate) fn counters(&self) -> Result<Vec<CpuCounters>, KernelError> {
-        let values = self.counters.get(&0, 0).map_err(|error| KernelError::Map {
-            map: MAP_COUNTERS,
-            cause: error.to_string(),
-        })?;
+    pub(crate) fn counters(&self, slot: u32) -> Result<Vec<CpuCounters>, KernelError> {
+        let values = self
+            .counters
+            .get(&slot, 0)
+            .map_err(|error| no_counters(&error))?;
         Ok(values.iter().map(|value| value.0).collect())
     }
 
-    /// Records since load that found no room in the ring, over all CPUs.
+    /// Lets the counters of a slot begin anew, for another target. To be called while it has no probe and
+    /// the ring was read to its end.
     ///
     /// # Errors
-    /// The map cannot be read.
-    pub(crate) fn lost(&self) -> Result<u64, KernelError> {
-        Ok(self.counters()?.iter().map(|cpu| cpu.lost).sum())
+    /// The map cannot be written.
+    pub(crate) fn clear(&mut self, slot: u32) -> Result<(), KernelError> {
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(file, error)| no_counters(&format!("{file}: {error}")))?;
+        let zero = PodCounters(CpuCounters {
+            attempted: 0,
+            lost: 0,
+            hits: [0; HOOK_COUNT],
+        });
+        PerCpuValues::try_from(vec![zero; cpus])
+            .map_err(|error| no_counters(&error))
+            .and_then(|zeros| {
+                let set = self.counters.set(slot, zeros, 0);
+                set.map_err(|error| no_counters(&error))
+            })
     }
 
-    /// Hits of each hook since load, over all CPUs, in the order of [`Hook::ALL`].
+    /// Records of a slot that found no room in the ring, over all CPUs.
     ///
     /// # Errors
     /// The map cannot be read.
-    pub(crate) fn hits(&self) -> Result<[u64; HOOK_COUNT], KernelError> {
+    pub(crate) fn lost(&self, slot: u32) -> Result<u64, KernelError> {
+        Ok(self.counters(slot)?.iter().map(|cpu| cpu.lost).sum())
+    }
+
+    /// Hits of each hook of a slot, over all CPUs, in the order of [`Hook::ALL`].
+    ///
+    /// # Errors
+    /// The map cannot be read.
+    pub(crate) fn hits(&self, slot: u32) -> Result<[u64; HOOK_COUNT], KernelError> {
         let mut hits = [0; HOOK_COUNT];
-        for cpu in self.counters()? {
+        for cpu in self.counters(slot)? {
             for (sum, hit) in hits.iter_mut().zip(cpu.hits) {
                 *sum += hit;
             }
@@ -402,6 +428,13 @@ fn attach_each(
         links.push(link.map_err(|error| refused(&error))?);
     }
     Ok(links)
+}
+
+fn no_counters(error: &dyn std::fmt::Display) -> KernelError {
+    KernelError::Map {
+        map: MAP_COUNTERS,
+        cause: error.to_string(),
+    }
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut UProbe, KernelError> {

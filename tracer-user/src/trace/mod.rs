@@ -4,7 +4,8 @@
 //! - [`preflight`]: may and can this host do it.
 //! - [`kernel`]: the BPF object, its probes and its ring. The only module that knows aya.
 //! - [`probes`]: which hooks a level takes, and what the probes need to know of a target.
-//! - [`decode`], [`loss`]: from bytes to events, and what never arrived.
+//! - [`intake`]: from the records of one target to its events in order, by [`decode`], and what never arrived,
+//!   by [`loss`].
 //! - [`observer`]: the thread that reads memory.
 //! - [`governor`]: what to trace so that the budget is kept; [`estimate`]: rates from windows;
 //!   [`calibrate`]: what a hit costs; [`governed`]: the governor's eyes and hands.
@@ -18,7 +19,8 @@ pub(crate) mod decode;
 mod estimate;
 pub(crate) mod feed;
 pub(crate) mod governed;
-mod governor;
+pub(crate) mod governor;
+pub(crate) mod intake;
 pub(crate) mod kernel;
 pub(crate) mod loss;
 pub(crate) mod measure;

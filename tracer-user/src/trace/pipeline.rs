@@ -1,5 +1,5 @@
-//! The thread that owns the story: it drains the ring, decodes and orders events, and tells them, with
-//! what the observer read.
+//! The thread that owns the story: it drains the ring, lets events be decoded and put in order, and tells them,
+//! with what the observer read.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -10,15 +10,12 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::sync::oneshot;
 use tracer_common::{HOOK_COUNT, Hook};
 use tracer_golang::process::{WaitDecoder, ktime_now};
-use tracer_model::event::{Event, EventKind};
 use tracer_model::ids::{Goid, Ktime};
-use tracer_model::order::Sorter;
 use tracer_model::world::Task;
 
-use super::decode::{Decoder, Head};
 use super::governed::Governed;
+use super::intake::{Intake, SLACK};
 use super::kernel::{Attachment, Kernel, KernelError, KernelLog, Ring};
-use super::loss::{Loss, LossTracker};
 use super::measure::Measured;
 use super::observer::Observation;
 use super::probes::{HIT_COST_NANOS, Placing, SLOT};
@@ -37,10 +34,6 @@ const DRAIN: Duration = Duration::from_millis(10);
 
 /// How many records one drain takes at most, before anything else gets its turn: some 10 ms of work.
 const DRAIN_RECORDS: usize = 1 << 16;
-
-/// How long events are held back to put them in order, in nanoseconds: longer than a probe that is
-/// preempted between taking the time and reserving its record usually waits.
-const SLACK: u64 = 20_000_000;
 
 /// What is said to the pipeline.
 #[derive(Debug)]
@@ -126,9 +119,9 @@ impl Source {
         Ok(())
     }
 
-    /// Hits of each hook.
-    pub(super) fn hits(&self) -> Result<[u64; HOOK_COUNT], KernelError> {
-        self.kernel.hits()
+    /// The kernel side.
+    pub(crate) const fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// Removes the probes and returns how many there were. What they said is still in the ring.
@@ -136,43 +129,6 @@ impl Source {
         self.attachment
             .take()
             .map_or(0, |attachment| self.kernel.detach(attachment))
-    }
-}
-
-/// From bytes to ordered events.
-struct Intake {
-    decoder: Decoder<WaitDecoder>,
-    losses: LossTracker,
-    sorter: Sorter<Event>,
-    newest: Ktime,
-    unknown_records: u64,
-    /// Records that found no room in the ring, as the kernel side counted them at the last drain.
-    refused: u64,
-    /// When that number was last seen to grow: nothing that is missing is from later.
-    refused_at: Option<Ktime>,
-}
-
-impl Intake {
-    /// Takes one record in.
-    fn record(&mut self, record: &[u8]) {
-        let Some(head) = Head::read(record) else {
-            self.unknown_records += 1;
-            return;
-        };
-        self.newest = self.newest.max(head.at);
-        self.losses.arrived(head.cpu, head.seq, head.at);
-        let sorter = &mut self.sorter;
-        self.decoder
-            .decode(head, record, |event| sorter.push(event));
-    }
-}
-
-/// The event that says that `count` records from before `at` never arrived.
-const fn missing(count: u64, at: Ktime) -> Event {
-    Event {
-        at,
-        actor: Goid(0),
-        kind: EventKind::Lost { count },
     }
 }
 
@@ -187,6 +143,12 @@ pub(crate) struct Pipeline {
     intake: Intake,
     story: Story,
     started: Instant,
+}
+
+/// Hits by hook, with names.
+pub(crate) fn named(hits: [u64; HOOK_COUNT]) -> Vec<(run::Name, u64)> {
+    let names = Hook::ALL.iter().map(|hook| hook.program().into());
+    names.zip(hits).collect()
 }
 
 /// What connects the pipeline with the other threads.
@@ -229,15 +191,7 @@ impl Pipeline {
             observer: wiring.observer,
             source,
             governed,
-            intake: Intake {
-                decoder: Decoder::new(meaning),
-                losses: LossTracker::default(),
-                sorter: Sorter::new(SLACK),
-                newest: Ktime(0),
-                unknown_records: 0,
-                refused: 0,
-                refused_at: None,
-            },
+            intake: Intake::new(meaning),
             story,
             started: Instant::now(),
         })
@@ -309,44 +263,24 @@ impl Pipeline {
         if let Some(log) = &mut source.log {
             log.flush();
         }
-        // That something is lost is to be known before anything that came later is applied; how much
-        // and where, a gap in the sequence numbers says, but only once nothing can fill it any more.
-        match source.kernel.lost() {
-            Ok(refused) if refused > intake.refused => {
-                let now = ktime_now();
-                intake.refused = refused;
-                intake.refused_at = Some(now);
-                self.story.event(&missing(0, now));
+        // That something is lost is to be known before anything that came later is applied.
+        let story = &mut self.story;
+        match source.kernel.lost(SLOT) {
+            Ok(refused) => {
+                if let Some(lost) = intake.refused(refused, ktime_now()) {
+                    story.event(&lost);
+                }
             }
-            Ok(_) => {}
             Err(error) => tracing::warn!("{error}"),
         }
-        let read_until = if emptied { before } else { intake.newest };
-        let losses = intake.losses.settle(read_until);
-        self.lost(&losses);
-        let intake = &mut self.intake;
-        while let Some(event) = intake.sorter.pop() {
-            self.story.event(&event);
-        }
+        let read_until = if emptied { before } else { intake.newest() };
+        intake.take(read_until, |event| story.event(event));
         // The ring was found empty of anything younger: nothing can precede what is held back.
-        if emptied && before.since(intake.newest) > SLACK {
-            self.apply_rest();
-            self.story
-                .heard_until(Ktime(before.0.saturating_sub(SLACK)));
+        if emptied && intake.is_over(before) {
+            intake.rest(|event| story.event(event));
+            story.heard_until(Ktime(before.0.saturating_sub(SLACK)));
         }
         emptied
-    }
-
-    /// Takes in how much is missing. A gap's own time is that of the record after it, which can be long
-    /// after what is missing.
-    fn lost(&mut self, losses: &[Loss]) {
-        for loss in losses {
-            let at = self
-                .intake
-                .refused_at
-                .map_or(loss.at, |known| known.min(loss.at));
-            self.story.event(&missing(loss.count, at));
-        }
     }
 
     /// Changes what is traced if the governor says so: the old probes go, what they said is taken in,
@@ -356,13 +290,14 @@ impl Pipeline {
         let (Some(governed), Some(source)) = (&mut self.governed, &mut self.source) else {
             return;
         };
-        let Some(decision) = governed.judge(source) else {
+        let Some(decision) = governed.judge(&source.kernel) else {
             return;
         };
         let hooks = governed.hooks(decision.plan);
         source.detach();
         while !self.drain() {}
-        self.apply_rest();
+        let story = &mut self.story;
+        self.intake.rest(|event| story.event(event));
         let (Some(governed), Some(source)) = (&mut self.governed, &mut self.source) else {
             return;
         };
@@ -383,7 +318,7 @@ impl Pipeline {
             ));
             return;
         }
-        governed.changed(decision.plan, source);
+        governed.changed(decision.plan, &source.kernel);
         // What is known so far is not certain until memory is read; in a window it is read at its end.
         if decision.change.is_some() || hooks.is_empty() {
             // The observer may have ended with the target.
@@ -396,12 +331,6 @@ impl Pipeline {
             };
             let reason = change.reason(governed.budget());
             self.story.governed(ktime_now(), reason, governor);
-        }
-    }
-
-    fn apply_rest(&mut self) {
-        while let Some(event) = self.intake.sorter.flush() {
-            self.story.event(&event);
         }
     }
 
@@ -443,17 +372,9 @@ impl Pipeline {
 
     /// What no event tells.
     fn count(&self) -> Tick {
-        let by_cpu = self.intake.losses.lost_by_cpu();
         Tick {
             at: ktime_now(),
-            loss: run::Loss {
-                // The kernel side knows at once, the gaps later.
-                records: by_cpu.iter().sum::<u64>().max(self.intake.refused),
-                by_cpu,
-                late: self.intake.sorter.late(),
-                faults: self.intake.decoder.faults(),
-                unknown: self.intake.unknown_records,
-            },
+            loss: self.intake.loss(),
             hits: self.hits(),
             hit_seconds: self
                 .governed
@@ -467,12 +388,8 @@ impl Pipeline {
         let Some(source) = &self.source else {
             return Vec::new();
         };
-        match source.kernel.hits() {
-            Ok(hits) => Hook::ALL
-                .iter()
-                .map(|hook| hook.program().into())
-                .zip(hits)
-                .collect(),
+        match source.kernel.hits(SLOT) {
+            Ok(hits) => named(hits),
             Err(error) => {
                 tracing::warn!("{error}");
                 Vec::new()
@@ -485,19 +402,23 @@ impl Pipeline {
         let stopped = ktime_now();
         let removed = self.source.as_mut().map_or(0, Source::detach);
         if let (Some(governed), Some(source)) = (&mut self.governed, &self.source) {
-            governed.settle(source);
+            governed.settle(&source.kernel);
         }
         while !self.drain() {}
-        if let Some(source) = &self.source {
-            match source.kernel.counters() {
-                Ok(counters) => {
-                    let losses = self.intake.losses.finish(&counters, self.intake.newest);
-                    self.lost(&losses);
-                }
-                Err(error) => self.warn(format!("what was lost at the end is not known: {error}")),
+        let counters = self
+            .source
+            .as_ref()
+            .map(|source| source.kernel.counters(SLOT));
+        let counters = match counters.transpose() {
+            Ok(counters) => counters,
+            Err(error) => {
+                self.warn(format!("what was lost at the end is not known: {error}"));
+                None
             }
-        }
-        self.apply_rest();
+        };
+        let story = &mut self.story;
+        self.intake
+            .finish(counters.as_deref(), |event| story.event(event));
         self.story.heard_until(stopped);
         let tick = self.count();
         self.story.end(

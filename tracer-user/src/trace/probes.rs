@@ -1,6 +1,8 @@
 //! Which hooks a level takes, and what the probes need to know of a target.
 
+use std::fs::File;
 use std::num::NonZeroU32;
+use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ pub(crate) const HIT_COST_NANOS: u64 = 1_000;
 /// What one hit is taken to cost where it could not be measured: more than on any host so far.
 pub(crate) const CAUTIOUS_HIT_COST_NANOS: u64 = 3_000;
 
-/// The slot of the kernel side's table of targets: this program traces one.
+/// The slot of the kernel side's table of targets, of who traces one alone.
 pub(crate) const SLOT: u32 = 0;
 
 /// How many hooks there are of system calls, the last ones.
@@ -153,28 +155,47 @@ fn config(binary: &Arc<GoBinary>, tgid: u32) -> TargetConfig {
 
 /// Where probes can be placed, and what that takes.
 pub(crate) struct Placing {
+    slot: u32,
     pid: NonZeroU32,
     file: PathBuf,
+    /// Keeps that path the one of this very file.
+    opened: Option<File>,
     config: TargetConfig,
     probes: Vec<Probe>,
 }
 
 impl Placing {
-    /// These sites of a target; `empty` probes do nothing.
+    /// These sites of a target, which has this slot to itself; `empty` probes do nothing.
     ///
     /// # Errors
     /// Its pid is 0.
     pub(crate) fn new(
+        slot: u32,
         target: &Target,
         sites: &[HookSite],
         empty: bool,
     ) -> Result<Placing, Failure> {
         Ok(Placing {
+            slot,
             pid: NonZeroU32::new(target.pid).ok_or_else(|| Failure::new("0 is no pid"))?,
             file: target.file.clone(),
+            opened: None,
             config: config(&target.binary, target.pid),
             probes: probes(sites, empty),
         })
+    }
+
+    /// Places them in this file, whatever the target may be running by then: a probe in the file of another program
+    /// would be anywhere.
+    pub(crate) fn in_file(mut self, file: File) -> Placing {
+        self.file = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        self.opened = Some(file);
+        self
+    }
+
+    /// The target's slot.
+    pub(crate) const fn slot(&self) -> u32 {
+        self.slot
     }
 
     /// The target's process id.
@@ -197,7 +218,7 @@ impl Placing {
     /// # Errors
     /// What the kernel refused.
     pub(crate) fn place(&self, kernel: &mut Kernel) -> Result<Attachment, KernelError> {
-        kernel.attach(SLOT, self.config, &self.file, self.pid, &self.probes)
+        kernel.attach(self.slot, self.config, &self.file, self.pid, &self.probes)
     }
 
     /// Places the probes of these hooks; they write no record until the slot is configured.
@@ -215,6 +236,12 @@ impl Placing {
             .filter(|probe| hooks.contains(&probe.hook))
             .copied()
             .collect();
-        kernel.attach(SLOT, silent(self.config), &self.file, self.pid, &probes)
+        kernel.attach(
+            self.slot,
+            silent(self.config),
+            &self.file,
+            self.pid,
+            &probes,
+        )
     }
 }

@@ -11,7 +11,7 @@ use tracer_model::event::Event;
 use tracer_model::ids::{Goid, Ktime};
 use tracer_model::snapshot::{Descriptor, Snapshot};
 use tracer_model::symbol::Symbolizer;
-use tracer_model::world::{Task, TaskLimits, World};
+use tracer_model::world::{self, Task, TaskLimits, World};
 use tracer_record::{Item, Keyframe, Memory, Note};
 
 use super::feed::Feed;
@@ -593,6 +593,11 @@ impl Story {
             measured.count_finding(tracked);
         }
         measured
+    }
+
+    /// What events told so far.
+    pub(crate) fn totals(&self) -> &world::Totals {
+        self.world.totals()
     }
 
     /// What was counted of a goroutine; `None` if it is not known.
