@@ -16,6 +16,11 @@ pub fn fixture(name: &str) -> PathBuf {
     provided("GOTRACE_FIXTURES", "fixtures/go1.27.3").join(name)
 }
 
+/// The same, built by the oldest version of Go that is supported.
+pub fn oldest_fixture(name: &str) -> PathBuf {
+    provided("GOTRACE_OLDEST", "fixtures/go1.19.8").join(name)
+}
+
 /// The file of a program that others built, as a package registry has it.
 pub fn real(name: &str) -> PathBuf {
     provided("GOTRACE_REAL", "real").join(name)

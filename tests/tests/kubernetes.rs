@@ -1,6 +1,7 @@
 //! `gotrace agent` on a node of a cluster, whose API a stand-in plays: names, selection, events.
 
 use integration_tests::pods::Group;
+use integration_tests::text::assert_no_probe;
 use integration_tests::{Gotrace, Target, eventually, http, require_root};
 use kubernetes_stand_in::StandIn;
 use serde_json::{Value, json};
@@ -71,6 +72,15 @@ fn pods_say_what_is_followed_and_are_told_what_was_found() {
     // What was not known is followed once it is.
     api.put_pod(late.pod("late", "node-1", &none));
     agent.until("found", |line| line["process"]["pid"] == unknown.pid());
+    // How closely, its pod says as well, at any time.
+    let closely = json!({"gotrace.dev/level": "wake", "level.gotrace.dev/app": "park"});
+    api.put_pod(late.pod("late", "node-1", &closely));
+    let level = agent.until("level", |line| line["process"]["pid"] == unknown.pid());
+    assert_eq!(level["process"]["level"], "park", "{level}");
+    api.put_pod(late.pod("late", "node-1", &none));
+    let level = agent.until("level", |line| line["process"]["pid"] == unknown.pid());
+    assert_eq!(level["process"]["level"], "observe", "{level}");
+    assert_no_probe(unknown.pid());
     // What is not wanted any more is let go.
     api.put_pod(cart.pod("cart", "node-1", &json!({"level.gotrace.dev/app": "off"})));
     let gone = agent.until("gone", |line| line["process"]["pid"] == stuck.pid());

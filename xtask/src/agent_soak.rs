@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Seconds for which nothing begins or ends while the agent is measured.
     #[arg(long, value_name = "N", default_value_t = 120)]
     seconds: u64,
+    /// How closely all are traced; what is beyond the agent's slots is observed.
+    #[arg(long, value_name = "LEVEL", default_value = OBSERVE)]
+    level: String,
     /// Write the numbers into docs/agent.md.
     #[arg(long)]
     write: bool,
@@ -42,8 +45,8 @@ const LIVES: Duration = Duration::from_millis(400);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// After the agent noticed, until it is measured: what it plans for a moment is over by then.
 const REST: Duration = Duration::from_secs(20);
-/// Where the numbers go.
-const HEADING: &str = "## Numbers\n";
+/// The level without probes.
+const OBSERVE: &str = "observe";
 
 /// What a process holds.
 #[derive(Clone, Debug)]
@@ -98,9 +101,9 @@ impl Drop for Agent {
 }
 
 impl Agent {
-    fn start(gotrace: &Path) -> Result<Agent> {
+    fn start(gotrace: &Path, level: &str) -> Result<Agent> {
         let mut child = Command::new(gotrace)
-            .args(["agent", "--listen", "127.0.0.1:0"])
+            .args(["agent", "--listen", "127.0.0.1:0", "--level", level])
             .stdout(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("a pipe")?);
@@ -199,7 +202,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     privilege::require_root(&shell, "agent-soak")?;
     let gotrace = workspace::build_gotrace(&shell)?;
     let programs: PathBuf = fixtures::build(&Toolchain::install(DEFAULT_VERSION)?)?;
-    let mut agent = Agent::start(&gotrace)?;
+    let mut agent = Agent::start(&gotrace, &options.level)?;
     let before = agent.metric("gotrace_agent_processes")? as usize;
     let mut long = Programs(Vec::new());
     for _ in 0..options.long {
@@ -208,6 +211,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let all = (before + options.long) as f64;
     agent.until("gotrace_agent_processes", |count| count >= all)?;
     agent.until("gotrace_agent_reads_total", |reads| reads >= 2.0 * all)?;
+    let at_level = format!(
+        "gotrace_agent_processes_at_level{{level=\"{}\"}}",
+        options.level
+    );
+    agent.until(&at_level, |count| count >= options.long as f64)?;
     thread::sleep(REST);
     let (cpu, reads, began) = (
         agent.cpu()?,
@@ -219,6 +227,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let share = 100.0 * (agent.cpu()? - cpu) / elapsed;
     let reads = (agent.metric("gotrace_agent_reads_total")? - reads) / elapsed;
     let steady = agent.holds()?;
+    let probed = probes(&agent)?;
     let (cpu, began) = (agent.cpu()?, Instant::now());
     churn(&programs.join("hello"), options.short)?;
     let busy_seconds = began.elapsed().as_secs_f64();
@@ -229,6 +238,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let after = agent.holds()?;
     let lost = agent.metric("gotrace_agent_events_lost_total")?;
     let walks = agent.metric("gotrace_agent_walks_total")?;
+    let probed_after = probes(&agent)?;
     drop(long);
     let ended = Instant::now();
     let pid = agent.child.id().to_string();
@@ -248,7 +258,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         )
     };
     let text = format!(
-        "Written by `cargo xtask agent-soak --write`: {long} Go processes that wait, all of one program, then {short} that begin and end, \
+        "Written by `cargo xtask agent-soak{} --write`: {long} Go processes that wait, all of one program, then {short} that begin and end, \
          {AT_ONCE} at a time, of which every {FOLLOWED_OF}th lives for {} ms and the others are over at once. {}\n\n\
          | | resident MiB | threads | descriptors | BPF links | programs | maps |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n\
@@ -257,6 +267,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
          - While {:.0} processes a second began and ended, it took {busy:.1} % of one CPU; {:.0} of them were followed, {lost} begins or ends \
          were lost, and all processes were listed {walks} times.\n\
          - It ended within {:.1} s of SIGTERM.\n",
+        match options.level.as_str() {
+            OBSERVE => String::new(),
+            level => format!(" --level {level}"),
+        },
         LIVES.as_millis(),
         machine(),
         row("before", &steady),
@@ -267,12 +281,25 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         long = options.long,
         short = options.short,
     );
+    let (text, heading) = match options.level.as_str() {
+        OBSERVE => (text, "## Numbers\n".to_owned()),
+        level => {
+            let [events, lost, seconds] = probed_after;
+            let text = format!(
+                "{text}- All were asked for at `{level}`. Probes told {events:.0} events, {lost:.0} more were lost; they took {:.4} s of \
+                 the CPU time of all processes until the first measurement, {seconds:.3} s in all.\n",
+                probed[2],
+            );
+            (text, format!("## Numbers at `{level}`\n"))
+        }
+    };
     println!("{text}");
     if options.write {
         let path = workspace::root().join("docs/agent.md");
         let old = fs::read_to_string(&path)?;
-        let (head, _) = old.split_once(HEADING).context("no place for numbers")?;
-        fs::write(&path, format!("{head}{HEADING}\n{text}"))?;
+        let (head, rest) = old.split_once(&heading).context("no place for numbers")?;
+        let next = rest.find("\n## ").map_or("", |at| &rest[at..]);
+        fs::write(&path, format!("{head}{heading}\n{text}{next}"))?;
     }
     for (what, was, is) in [
         ("threads", steady.threads, after.threads),
@@ -288,6 +315,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ensure!(is <= was, "{what} grew from {was} to {is}");
     }
     Ok(())
+}
+
+/// Events that probes told, those that were lost, and the CPU time that they took from processes, in seconds.
+fn probes(agent: &Agent) -> Result<[f64; 3]> {
+    Ok([
+        agent.metric("gotrace_agent_probe_events_total")?,
+        agent.metric("gotrace_agent_probe_events_lost_total")?,
+        agent.metric("gotrace_agent_probe_seconds_total")?,
+    ])
 }
 
 /// When and where it was measured.

@@ -79,10 +79,19 @@ const FIXTURES: &[Fixture] = &[
 
 /// Builds every program whose sources, flags or toolchain changed; returns their directory.
 pub(crate) fn build(toolchain: &Toolchain) -> Result<PathBuf> {
+    build_all(toolchain, FIXTURES)
+}
+
+/// Builds the few programs that are to be traced beside those of another toolchain; returns their directory.
+pub(crate) fn build_oldest(toolchain: &Toolchain) -> Result<PathBuf> {
+    build_all(toolchain, &[amd64("counts")])
+}
+
+fn build_all(toolchain: &Toolchain, fixtures: &[Fixture]) -> Result<PathBuf> {
     let output = workspace::target()
         .join("fixtures")
         .join(format!("go{}", toolchain.version));
-    for fixture in FIXTURES {
+    for fixture in fixtures {
         build_one(toolchain, fixture, &output)?;
     }
     Ok(output)

@@ -55,6 +55,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
     let Tools {
         toolchain,
         programs,
+        oldest,
         prometheus,
         schemathesis,
         readers,
@@ -88,6 +89,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .env("GOTRACE_KILLS", options.kills.to_string())
             .env("GOTRACE_BIN", &gotrace)
             .env("GOTRACE_FIXTURES", &programs)
+            .env("GOTRACE_OLDEST", &oldest)
             .env("GOTRACE_PROMTOOL", &prometheus.promtool)
             .env("GOTRACE_PROMETHEUS", &prometheus.server)
             .env("GOTRACE_PERFETTO", &readers.perfetto)
@@ -148,6 +150,8 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
 struct Tools {
     toolchain: Toolchain,
     programs: PathBuf,
+    /// Some of them, built by the oldest version of Go that is supported.
+    oldest: PathBuf,
     prometheus: prometheus::Prometheus,
     schemathesis: PathBuf,
     readers: readers::Readers,
@@ -163,6 +167,7 @@ impl Tools {
         let toolchain = Toolchain::install(DEFAULT_VERSION)?;
         Ok(Tools {
             programs: fixtures::build(&toolchain)?,
+            oldest: fixtures::build_oldest(&Toolchain::install(matrix::OLDEST)?)?,
             toolchain,
             prometheus: prometheus::install()?,
             schemathesis: schemathesis::install()?,

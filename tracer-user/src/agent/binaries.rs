@@ -141,6 +141,13 @@ impl Binaries {
         self.of_file(&file)
     }
 
+    /// Opens the file that a process runs, if that still is this program.
+    pub(super) fn open(&self, pid: u32, binary: &Arc<GoBinary>) -> Option<File> {
+        let file = File::open(format!("/proc/{pid}/exe")).ok()?;
+        let found = self.of_file(&file).ok()?;
+        Arc::ptr_eq(&found, binary).then_some(file)
+    }
+
     fn of_file(&self, file: &File) -> Result<Arc<GoBinary>, Unread> {
         let status = file.metadata().map_err(|error| unopened(&error))?;
         let key = Key {

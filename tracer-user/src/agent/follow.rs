@@ -1,6 +1,6 @@
 //! One process that is followed: who it is, what its memory said, what was found.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use tracer_golang::binary::GoBinary;
 use tracer_golang::process::{GoProcess, ProcessError, Symbols, ktime_now};
@@ -12,18 +12,18 @@ use super::binaries::{Reason, Unread};
 use super::cluster::Cluster;
 use super::container::{Place, Runtime};
 use super::names::{Identity, Names, PodNames};
+use super::told::Told;
 use super::voice::Voice;
 use crate::cli::Level;
 use crate::document::WallClock;
 use crate::document::agent::{Line, Process, State};
+use crate::document::run::Loss;
 use crate::kubernetes::{Choice, Decision};
 use crate::target::{Target, file_name};
 use crate::trace::measure::Measured;
 use crate::trace::observer::{Observation, Pace, Reader};
 use crate::trace::story::{Output, Story, Telling, Tick, View};
 
-/// What is traced of a process.
-const LEVEL: &str = "observe";
 /// Between two searches for what is reachable, unless another one would soon make a verdict surer: they read the
 /// whole heap, and what is stuck stays so.
 const READS_A_MARK: u32 = 4;
@@ -36,6 +36,18 @@ pub(crate) struct Card {
     pub(crate) process: String,
     since: String,
     names: Names,
+    tracing: Mutex<Tracing>,
+}
+
+/// How closely a process is traced.
+#[derive(Clone, Debug)]
+pub(super) struct Tracing {
+    /// As it was asked for.
+    pub(super) asked: Level,
+    /// As it is.
+    pub(super) level: Level,
+    /// Why it is not as it was asked for, or why `auto` is what it is.
+    pub(super) why: Option<String>,
 }
 
 impl Card {
@@ -46,17 +58,27 @@ impl Card {
 
     /// For documents.
     pub(crate) fn process(&self) -> Process {
+        let tracing = self.tracing().clone();
         Process {
             pid: self.identity.pid,
             start_ticks: self.identity.start,
             process: self.process.clone(),
             since: self.since.clone(),
-            level: LEVEL,
+            level: tracing.level.name(),
+            asked: (tracing.asked != Level::Observe).then(|| tracing.asked.name()),
+            why: tracing.why,
             runtime: self.runtime,
             container_id: self.identity.container.clone(),
             pod_uid: self.identity.pod_uid.clone(),
             names: self.names(),
         }
+    }
+}
+
+impl Card {
+    /// How closely it is traced. Locked for moments.
+    fn tracing(&self) -> MutexGuard<'_, Tracing> {
+        self.tracing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,6 +98,10 @@ pub(crate) struct Followed {
     /// Held for as long as a read is joined to what is known, not while memory is read.
     story: Mutex<Story>,
     reads: Mutex<Reads>,
+    /// What the kernel side counted of it, as of late.
+    counted: Mutex<Tick>,
+    /// What the operator chose for its name.
+    chosen: Option<Level>,
 }
 
 /// Why a process is not followed, at least not now.
@@ -116,15 +142,8 @@ pub(super) fn check(pid: u32, cluster: &Cluster) -> Result<(), Refusal> {
     }
     let Decision { choice, reason } = cluster.decide(&identity);
     match choice {
-        Choice::Trace(None | Some(Level::Observe)) => {
+        Choice::Trace(_) => {
             tracing::debug!("process {pid} is selected: {reason}");
-            Ok(())
-        }
-        Choice::Trace(Some(level)) => {
-            let level = level.name();
-            tracing::debug!(
-                "process {pid} is selected: {reason}; an agent observes, not more ({level})"
-            );
             Ok(())
         }
         Choice::Skip | Choice::Wait => Err(Refusal::NotSelected {
@@ -160,7 +179,14 @@ pub(super) fn follow(
         process: file_name(&target.info.exe),
         since: settings.clock.rfc3339(ktime_now()),
         names: Arc::clone(&settings.names),
+        tracing: Mutex::new(Tracing {
+            asked: Level::Observe,
+            level: Level::Observe,
+            why: None,
+        }),
     });
+    let command = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let chosen = settings.levels.of(&[&card.process, command.trim_end()]);
     let symbols = process.symbols();
     let pace = Pace {
         interval: settings.interval,
@@ -206,6 +232,8 @@ pub(super) fn follow(
         symbols,
         story: Mutex::new(story),
         reads: Mutex::default(),
+        counted: Mutex::default(),
+        chosen,
     };
     Ok((Arc::new(followed), reader))
 }
@@ -254,12 +282,12 @@ impl Followed {
 
     /// What is known of it, in numbers.
     pub(crate) fn measured(&self) -> Measured {
-        self.story().measured(now())
+        self.story().measured(self.tick())
     }
 
     /// What is known of it.
     pub(crate) fn view(&self, channels: bool) -> View {
-        self.story().view(now(), channels)
+        self.story().view(self.tick(), channels)
     }
 
     /// For documents.
@@ -271,7 +299,7 @@ impl Followed {
         } = self.reads().clone();
         let (measured, findings) = {
             let story = self.story();
-            (story.measured(now()), story.findings().count())
+            (story.measured(self.tick()), story.findings().count())
         };
         State {
             process: self.card.process(),
@@ -285,19 +313,74 @@ impl Followed {
         }
     }
 
-    fn story(&self) -> MutexGuard<'_, Story> {
+    /// The level that is asked for, by the operator or else by its pod, as far as its cluster has told.
+    pub(super) fn asked(&self, choice: Option<Choice>) -> Level {
+        let annotated = match choice {
+            Some(Choice::Trace(level)) => level,
+            Some(Choice::Skip | Choice::Wait) | None => None,
+        };
+        self.chosen.or(annotated).unwrap_or(Level::Observe)
+    }
+
+    /// The level that it is traced at, and whether it is a lower one than was asked for.
+    pub(crate) fn level(&self) -> (Level, bool) {
+        let Tracing { asked, level, .. } = self.tracing();
+        let least = match asked {
+            // As much as the budget allows, but not nothing.
+            Level::Auto => Level::Wake,
+            asked => asked,
+        };
+        (level, level < least)
+    }
+
+    /// How closely it is traced.
+    pub(super) fn tracing(&self) -> Tracing {
+        self.card.tracing().clone()
+    }
+
+    /// Notes how closely it is traced.
+    pub(super) fn traced(&self, tracing: Tracing) {
+        *self.card.tracing() = tracing;
+    }
+
+    /// Notes what the kernel side counted.
+    pub(super) fn counted(&self, tick: Tick) {
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = tick;
+    }
+
+    /// What events told of it so far, as far as it was counted.
+    pub(super) fn told(&self) -> Told {
+        Told::of(self.story().totals(), &self.loss())
+    }
+
+    /// What was lost of its events, as far as it was counted.
+    pub(super) fn loss(&self) -> Loss {
+        self.tick().loss
+    }
+
+    /// What was counted, as of now.
+    fn tick(&self) -> Tick {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        Tick {
+            at: ktime_now(),
+            ..counted.clone()
+        }
+    }
+
+    pub(super) fn story(&self) -> MutexGuard<'_, Story> {
         self.story.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, unless somebody has it.
+    pub(super) fn story_if_free(&self) -> Option<MutexGuard<'_, Story>> {
+        match self.story.try_lock() {
+            Ok(story) => Some(story),
+            Err(TryLockError::Poisoned(story)) => Some(story.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn reads(&self) -> MutexGuard<'_, Reads> {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Nothing but memory is counted.
-fn now() -> Tick {
-    Tick {
-        at: ktime_now(),
-        ..Tick::default()
     }
 }

@@ -23,6 +23,15 @@ pub(crate) struct Health {
     pub(crate) failed_reads: Count,
     /// CPU time of reads, nanoseconds.
     read_nanos: Count,
+    /// Of all processes that are or were traced with probes: events, those that were lost,
+    pub(crate) events: Count,
+    pub(crate) lost_events: Count,
+    /// what the probes took of their CPU time in nanoseconds,
+    probe_nanos: Count,
+    /// and those that were not, since no slot was free or the host or their program does not allow it.
+    pub(crate) unprobed: Count,
+    /// How often a level was lowered to keep the node's budget.
+    pub(crate) lowered: Count,
 }
 
 /// A number that only grows.
@@ -54,6 +63,15 @@ impl Health {
     pub(super) fn spent(&self, time: Duration) {
         self.read_nanos
             .add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    pub(super) fn probed(&self, nanos: f64) {
+        self.probe_nanos.add(nanos as u64);
+    }
+
+    /// What probes took of the CPU time of the processes that they are in.
+    pub(crate) fn probe_time(&self) -> Duration {
+        Duration::from_nanos(self.probe_nanos.get())
     }
 
     /// CPU time of reads and looks.

@@ -6,6 +6,8 @@
 //! - [`pool`] has a few threads that look at new processes and read those that are followed, each in its turn,
 //!   within one budget of CPU time for all;
 //! - [`follow`] is one process: what memory said, what was found;
+//! - [`levels`] says which processes are traced with probes, [`tracer`] does so, all with one loaded BPF object, and
+//!   [`share`] keeps to the node's budget;
 //! - [`container`] and [`names`] say where it runs and what that is called;
 //! - [`cluster`] knows what the Kubernetes API says of that, if there is one.
 //!
@@ -18,13 +20,17 @@ pub(crate) mod container;
 mod discover;
 pub(crate) mod follow;
 pub(crate) mod health;
+mod levels;
 pub(crate) mod names;
 mod pool;
 mod select;
+mod share;
+pub(crate) mod told;
+pub(crate) mod tracer;
 mod voice;
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -37,11 +43,13 @@ use crate::failure::Failure;
 use crate::trace::kernel::watch::Watch;
 
 pub(crate) use discover::Discovery;
+pub(crate) use levels::{Levels, Rule};
 pub(crate) use pool::Pool;
 pub(crate) use select::Selection;
 
 use cluster::Cluster;
 use names::Names;
+use tracer::{Budgets, Tracer};
 use voice::Voice;
 
 /// Threads that look at processes and read them: while one reads a large one, the others are not kept waiting.
@@ -59,6 +67,11 @@ pub(crate) struct Settings {
     /// How memory is read.
     pub(crate) options: ReadOptions,
     pub(crate) selection: Selection,
+    /// Which processes are traced with probes.
+    pub(crate) levels: Levels,
+    /// The share of its CPU time that the probes in a process may take, and the share of the node's for all.
+    pub(crate) budget: f64,
+    pub(crate) node_budget: f64,
     pub(crate) names: Names,
     /// If the node is one of a cluster.
     pub(crate) cluster: Option<Arc<Cluster>>,
@@ -94,7 +107,12 @@ impl Agent {
         let discovery = settings.discovery;
         let (voice, writer) = Voice::start(settings.clock).map_err(|error| failed(&error))?;
         voice.say(Line::Started(started));
-        let pool = Arc::new(Pool::new(settings, Arc::clone(&voice)));
+        let budgets = Budgets {
+            process: settings.budget,
+            node: settings.node_budget,
+        };
+        let (orders, ordered) = mpsc::channel();
+        let pool = Arc::new(Pool::new(settings, Arc::clone(&voice), orders));
         let (stopped, stop) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(&error))?;
         let mut threads = Vec::new();
         let discover = {
@@ -102,6 +120,8 @@ impl Agent {
             move || discover::discover(watch, discovery, &pool, &stopped)
         };
         threads.push(spawn("gotrace-watch", discover).map_err(|error| failed(&error))?);
+        let tracer = Tracer::new(budgets, ordered, Arc::clone(&pool), Arc::clone(&voice));
+        threads.push(spawn("gotrace-events", || tracer.run()).map_err(|error| failed(&error))?);
         for _ in 0..WORKERS {
             let pool = Arc::clone(&pool);
             let work = move || pool.work();

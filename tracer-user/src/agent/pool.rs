@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,10 @@ use super::budget::Budget;
 use super::cluster::Cluster;
 use super::follow::{self, Came, Followed, Refusal};
 use super::health::Health;
+use super::told::Sums;
+use super::tracer::Order;
 use super::voice::Voice;
+use crate::cli::Level;
 use crate::document::WallClock;
 use crate::document::agent::{Line, PROCESSES, Processes, Refused};
 use crate::kubernetes::Choice;
@@ -28,6 +32,8 @@ const SETTLE: Duration = Duration::from_millis(200);
 const START_PATIENCE: Duration = Duration::from_secs(5);
 /// Between the first two looks at one whose runtime is not; each pause is twice as long as the one before.
 const RETRY: Duration = Duration::from_millis(50);
+/// Until one is read again of which nothing is certain since its last read.
+const SOON: Duration = Duration::from_millis(100);
 /// Until one is looked at again that was not selected: labels and annotations of its pod may be others by then.
 const SELECT_AGAIN: Duration = Duration::from_secs(60);
 /// Processes that are followed at most.
@@ -62,6 +68,10 @@ struct Entry {
     reader: Option<Box<Reader>>,
     /// When it was read last, its memory was gone.
     gone: bool,
+    /// When it is to be read next.
+    next: Instant,
+    /// It is to be read again soon, as what was known of it is not certain since.
+    again: bool,
 }
 
 /// What is to be done, and for whom.
@@ -95,7 +105,8 @@ impl Table {
     }
 
     fn plan_read(&mut self, pid: u32, at: Instant) {
-        if let Some(entry) = self.followed.get(&pid) {
+        if let Some(entry) = self.followed.get_mut(&pid) {
+            entry.next = at;
             let number = entry.number;
             self.reads.push(Reverse(Due { at, number, pid }));
         }
@@ -127,7 +138,8 @@ impl Table {
         }
         while let Some(&Reverse(due)) = self.reads.peek() {
             let entry = self.followed.get_mut(&due.pid);
-            let Some(entry) = entry.filter(|entry| entry.number == due.number) else {
+            let is_due = |entry: &&mut Entry| entry.number == due.number && entry.next == due.at;
+            let Some(entry) = entry.filter(is_due) else {
                 self.reads.pop();
                 continue;
             };
@@ -157,6 +169,10 @@ pub(crate) struct Pool {
     pub(crate) binaries: Binaries,
     settings: Settings,
     voice: Arc<Voice>,
+    /// To the thread that has the probes.
+    orders: Sender<Order>,
+    /// What events told.
+    sums: Mutex<Sums>,
     table: Mutex<Table>,
     /// Something new is to be done.
     changed: Condvar,
@@ -164,7 +180,7 @@ pub(crate) struct Pool {
 
 /// What the kernel and /proc tell.
 impl Pool {
-    pub(super) fn new(settings: Settings, voice: Arc<Voice>) -> Pool {
+    pub(super) fn new(settings: Settings, voice: Arc<Voice>, orders: Sender<Order>) -> Pool {
         let table = Table {
             looks: BinaryHeap::new(),
             reads: BinaryHeap::new(),
@@ -180,6 +196,8 @@ impl Pool {
             binaries: Binaries::default(),
             settings,
             voice,
+            orders,
+            sums: Mutex::default(),
             table: Mutex::new(table),
             changed: Condvar::new(),
         }
@@ -242,9 +260,36 @@ impl Pool {
         self.voice.say(Line::Lost { events });
     }
 
-    fn say_gone(&self, followed: &Followed, why: &'static str) {
+    fn say_gone(&self, followed: &Arc<Followed>, why: &'static str) {
+        self.order(Order::Leave(Arc::clone(followed)));
         let process = &followed.card.process();
         self.voice.say(Line::Gone { process, why });
+    }
+
+    /// Tells the thread that has the probes. It outlives all that is done here, but for an end by panic, which is
+    /// passed on.
+    fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+
+    /// Lets a process be read soon, as what is known of it is not certain any more.
+    pub(super) fn read_soon(&self, followed: &Arc<Followed>) {
+        let pid = followed.card.identity.pid;
+        let mut table = self.table();
+        let entry = table.followed.get_mut(&pid);
+        let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.followed, followed)) else {
+            return;
+        };
+        if entry.reader.is_none() {
+            entry.again = true;
+            return;
+        }
+        let soon = Instant::now() + SOON;
+        if entry.next > soon {
+            table.plan_read(pid, soon);
+            drop(table);
+            self.changed.notify_one();
+        }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -275,6 +320,7 @@ impl Pool {
     pub(super) fn end(&self) {
         self.table().ended = true;
         self.changed.notify_all();
+        self.order(Order::End);
     }
 
     /// Waits for something to do; `None` at the end.
@@ -369,6 +415,8 @@ impl Pool {
             followed: Arc::clone(&followed),
             reader: Some(Box::new(reader)),
             gone: false,
+            next: Instant::now(),
+            again: false,
         };
         table.followed.insert(pid, entry);
         table.plan_read(pid, Instant::now());
@@ -378,14 +426,27 @@ impl Pool {
         self.voice.say(Line::Found {
             process: &followed.card.process(),
         });
+        let asked = followed.asked(self.choice(&followed));
+        self.trace(&followed, asked);
     }
 
-    /// Whether the cluster says of a process that is followed that it is not to be any more. One whose pod is not known
-    /// any more ends soon.
-    fn is_left(&self, followed: &Followed) -> bool {
-        let identity = &followed.card.identity;
-        let cluster = self.settings.cluster.as_ref();
-        cluster.is_some_and(|cluster| cluster.decide(identity).choice == Choice::Skip)
+    /// Has a process traced as closely as is asked for.
+    fn trace(&self, followed: &Arc<Followed>, asked: Level) {
+        if asked == followed.tracing().asked {
+            return;
+        }
+        // Held until that is said, so that its end is said later.
+        let table = self.table();
+        let entry = table.followed.get(&followed.card.identity.pid);
+        if entry.is_some_and(|entry| Arc::ptr_eq(&entry.followed, followed)) {
+            self.order(Order::Trace(Arc::clone(followed), asked));
+        }
+    }
+
+    /// What the cluster says of a process that is followed. One whose pod is not known any more ends soon.
+    fn choice(&self, followed: &Followed) -> Option<Choice> {
+        let cluster = self.settings.cluster.as_ref()?;
+        Some(cluster.decide(&followed.card.identity).choice)
     }
 
     fn is_selected(&self, pid: u32) -> bool {
@@ -435,7 +496,8 @@ impl Pool {
 
     /// Reads a process that is followed.
     fn read(&self, pid: u32, number: u64, followed: &Arc<Followed>, mut reader: Box<Reader>) {
-        if self.is_left(followed) {
+        let choice = self.choice(followed);
+        if choice == Some(Choice::Skip) {
             let gone = {
                 let mut table = self.table();
                 let entry = table.followed.get(&pid);
@@ -452,6 +514,9 @@ impl Pool {
                 self.say_gone(&followed, "not_selected");
             }
             return;
+        }
+        if choice != Some(Choice::Wait) {
+            self.trace(followed, followed.asked(choice));
         }
         let came = followed.observed(reader.round());
         match came {
@@ -480,6 +545,8 @@ impl Pool {
                 gone
             } else {
                 entry.reader = Some(reader);
+                let again = std::mem::take(&mut entry.again);
+                let pause = if again { pause.min(SOON) } else { pause };
                 table.plan_read(pid, Instant::now() + pause);
                 None
             }
@@ -557,6 +624,11 @@ impl Pool {
     /// How memory is read.
     pub(crate) fn options(&self) -> &ReadOptions {
         &self.settings.options
+    }
+
+    /// What events told, by program and container.
+    pub(crate) fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lines that found no room on standard output.

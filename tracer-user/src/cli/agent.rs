@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::kubernetes::KubernetesArgs;
 use super::serve::ServeArgs;
+use crate::agent::Rule;
 use crate::listing::duration;
 
 /// `--help` of `agent`.
@@ -14,6 +15,7 @@ const AGENT: &str = "Prints one JSON object a line (docs/agent.md): a process fo
     Examples:\n  \
     gotrace agent                                   all Go processes of this machine\n  \
     gotrace agent --name 'api*' --deny kubelet      by the name of process or file\n  \
+    gotrace agent --level 'api*=park'               probes in some, while they keep to the budget\n  \
     gotrace agent --listen 0.0.0.0:9477 --token-file t --tls-cert c --tls-key k\n  \
     gotrace agent --scan 10s --interval 1m          without BPF, and rarely";
 
@@ -26,6 +28,17 @@ pub(crate) struct AgentArgs {
     /// Leave out processes whose name, or whose file's name, matches this glob, whatever --name says
     #[arg(long, value_name = "GLOB")]
     pub(crate) deny: Vec<String>,
+    /// How closely to trace, by probes if it is more than `observe`, which all others are: `park` for all processes,
+    /// `api*=park` for those whose name, or whose file's name, matches. More than once for several, of which the last
+    /// that matches counts; what a pod's annotation says counts where none does
+    #[arg(short, long, value_name = "[GLOB=]LEVEL")]
+    pub(crate) level: Vec<Rule>,
+    /// How much of its CPU time the probes in a process may take: where a level takes more, it is lowered
+    #[arg(short, long, value_name = "PERCENT", value_parser = super::budget, default_value = "1%")]
+    pub(crate) budget: f64,
+    /// How much of the CPU time of all CPUs the probes in all processes may take together
+    #[arg(long, value_name = "PERCENT", value_parser = super::budget, default_value = "1%")]
+    pub(crate) node_budget: f64,
     /// Time between two reads of a process' memory, as far as --cpu pays for it
     #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "15s")]
     pub(crate) interval: Duration,

@@ -8,7 +8,7 @@ use super::Verdict;
 use super::run::Signals;
 use crate::agent::cluster::Cluster;
 use crate::agent::names;
-use crate::agent::{Agent, Discovery, Selection, Settings};
+use crate::agent::{Agent, Discovery, Levels, Selection, Settings};
 use crate::cli::AgentArgs;
 use crate::document::WallClock;
 use crate::document::agent::Started;
@@ -52,6 +52,9 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             ..ReadOptions::default()
         },
         selection,
+        levels: Levels(args.level.clone()),
+        budget: args.budget,
+        node_budget: args.node_budget,
         names: match cluster.clone() {
             // The cluster knows better than the process.
             Some(cluster) => Arc::new(move |identity| {
@@ -70,6 +73,8 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
         },
         interval_seconds: args.interval.as_secs_f64(),
         cpu_share: args.cpu,
+        budget: args.budget,
+        node_budget: args.node_budget,
         listening: door
             .as_ref()
             .and_then(Door::address)

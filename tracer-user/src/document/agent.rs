@@ -42,6 +42,12 @@ pub(crate) enum Line<'a> {
     },
     /// A finding that is not true any more.
     Resolved { process: &'a Process, id: &'a str },
+    /// A process is traced more or less closely than before.
+    Level {
+        process: &'a Process,
+        /// The level before.
+        before: &'static str,
+    },
     /// Processes may have begun or ended unseen: all are looked through again.
     Lost {
         /// How many times something happened that was not told.
@@ -77,6 +83,9 @@ pub(crate) struct Started {
     pub(crate) interval_seconds: f64,
     /// The share of one CPU that the reads of all processes may take.
     pub(crate) cpu_share: f64,
+    /// The share of its CPU time that the probes in a process may take, and the share of the node's for those in all.
+    pub(crate) budget: f64,
+    pub(crate) node_budget: f64,
     /// Where it is served, if it is.
     pub(crate) listening: Option<String>,
     pub(crate) tls: bool,
@@ -95,8 +104,14 @@ pub(crate) struct Process {
     pub(crate) process: String,
     /// Since when it is followed.
     pub(crate) since: String,
-    /// What is traced of it: always `observe`.
+    /// What is traced of it: `observe`, `wake`, `park`, `full` or `syscalls`.
     pub(crate) level: &'static str,
+    /// What was asked for, if that is more than `observe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) asked: Option<&'static str>,
+    /// Why the level is not the one that was asked for; of `auto`, what made it this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
     /// By whom its container is run, if it is in one that is recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime: Option<Runtime>,

@@ -221,6 +221,21 @@ impl Loss {
             unknown: self.unknown.saturating_sub(earlier.unknown),
         }
     }
+
+    /// Both together.
+    pub(crate) fn plus(&self, other: &Loss) -> Loss {
+        let cpus = self.by_cpu.len().max(other.by_cpu.len());
+        let of = |loss: &Loss, cpu: usize| loss.by_cpu.get(cpu).copied().unwrap_or(0);
+        Loss {
+            records: self.records + other.records,
+            by_cpu: (0..cpus)
+                .map(|cpu| of(self, cpu) + of(other, cpu))
+                .collect(),
+            late: self.late + other.late,
+            faults: self.faults + other.faults,
+            unknown: self.unknown + other.unknown,
+        }
+    }
 }
 
 /// Per second, over the last interval.

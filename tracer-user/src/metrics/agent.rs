@@ -6,6 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
+use clap::ValueEnum as _;
 use prometheus::proto::MetricFamily;
 use tracer_model::world::Census;
 
@@ -15,14 +16,16 @@ use super::families::{Families, cut};
 use super::{by_reason, channel_types, states, top};
 use crate::agent::Pool;
 use crate::agent::names::PodNames;
+use crate::agent::told::{Told, Whose};
+use crate::cli::Level;
 use crate::trace::measure::{Channels, Measured};
 
 /// Sets of labels of their own; the processes of the rest, those with the fewest goroutines, are `other`.
 pub(crate) const MOST_GROUPS: usize = 200;
 /// Element types of a group that have a label of their own.
 const MOST_TYPES: usize = 5;
-/// The level that all processes are traced at.
-const LEVEL: &str = "observe";
+/// Some process may be traced at the highest level; what events tell is there of those that were traced alone.
+const LEVEL: &str = Level::Syscalls.name();
 
 /// The labels of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +62,8 @@ struct Sum {
     channels: HashMap<String, Channels>,
     /// Findings, and the goroutines in them.
     findings: BTreeMap<(&'static str, &'static str), (u64, u64)>,
+    /// What events told, if one of them was traced with probes.
+    told: Option<Told>,
 }
 
 impl Sum {
@@ -88,6 +93,9 @@ impl Sum {
         for (labels, counts) in other.findings {
             self.add_findings(labels, counts);
         }
+        if let Some(told) = &other.told {
+            self.told.get_or_insert_default().add(told);
+        }
     }
 
     fn add_channels(&mut self, name: &str, channels: Channels) {
@@ -108,15 +116,39 @@ impl Sum {
 /// All metrics of a moment.
 pub(crate) fn families(pool: &Pool) -> Vec<MetricFamily> {
     let mut groups: HashMap<Labels, Sum> = HashMap::new();
+    let mut levels: BTreeMap<Level, u64> = BTreeMap::new();
+    let mut below = 0;
     for followed in pool.all() {
+        let (level, is_below) = followed.level();
+        *levels.entry(level).or_default() += 1;
+        below += u64::from(is_below);
         let labels = Labels {
             names: followed.card.names(),
             process: followed.card.process.clone(),
         };
         groups.entry(labels).or_default().add(&followed.measured());
     }
+    {
+        let mut sums = pool.sums();
+        let labels = |(names, process): &Whose| Labels {
+            names: names.clone(),
+            process: process.clone(),
+        };
+        sums.keep(|whose| groups.contains_key(&labels(whose)));
+        for (whose, told) in sums.iter() {
+            let sum = groups.entry(labels(whose)).or_default();
+            sum.told.get_or_insert_default().add(told);
+        }
+    }
     let mut families = Families::new(Vec::new(), LEVEL);
     agent(&mut families, pool);
+    for level in Level::value_variants() {
+        if *level != Level::Auto {
+            let count = levels.get(level).copied().unwrap_or_default();
+            families.count(&own::LEVELS, &[level.name()], count);
+        }
+    }
+    families.count(&own::BELOW, &[], below);
     processes(&mut families, groups);
     families.finish()
 }
@@ -156,6 +188,32 @@ fn processes(to: &mut Families<'_>, groups: HashMap<Labels, Sum>) {
             to.count(&all::FINDINGS, &[kind, verdict], *findings);
             to.count(&all::FINDINGS_GOROUTINES, &[kind, verdict], *goroutines);
         }
+        if let Some(told) = &sum.told {
+            events(to, told);
+        }
+    }
+}
+
+fn events(to: &mut Families<'_>, told: &Told) {
+    to.count(&all::EVENTS, &[], told.events);
+    to.count(&all::LOST, &[], told.lost);
+    to.count(&all::LATE, &[], told.late);
+    to.count(&all::FAULTS, &[], told.faults);
+    to.count(&all::CREATED, &[], told.created);
+    to.count(&all::EXITED, &[], told.exited);
+    for (reason, count) in by_reason(&told.parks) {
+        to.count(&all::PARKS, &[reason], count);
+    }
+    for (reason, count) in by_reason(&told.wakeups) {
+        to.count(&all::WAKEUPS, &[reason], count);
+    }
+    for (operation, count) in [
+        ("send", told.sends),
+        ("receive", told.receives),
+        ("close", told.closes),
+        ("select", told.selects),
+    ] {
+        to.count(&all::OPERATIONS, &[operation], count);
     }
 }
 
@@ -186,6 +244,11 @@ fn agent(to: &mut Families<'_>, pool: &Pool) {
     to.add(&own::READ_TIME, &[], health.read_time().as_secs_f64());
     to.add(&own::LATE, &[], late.as_secs_f64());
     to.count(&own::UNSAID, &[], pool.unsaid());
+    to.count(&own::UNPROBED, &[], health.unprobed.get());
+    to.count(&own::LOWERED, &[], health.lowered.get());
+    to.count(&own::PROBE_EVENTS, &[], health.events.get());
+    to.count(&own::PROBE_LOST, &[], health.lost_events.get());
+    to.add(&own::PROBE_TIME, &[], health.probe_time().as_secs_f64());
     if let Some(cluster) = pool.cluster() {
         let health = cluster.health();
         to.count(&own::KUBERNETES, &[], health.connected.into());

@@ -312,6 +312,20 @@ pub(in crate::metrics) mod of_agent {
             "How late the read is that should have been first: above 0 where --cpu does not pay for --interval.";
         UNSAID = Counter "gotrace_agent_lines_lost_total" [] Observe
             "Lines that were left out of standard output, which was read too slowly.";
+        LEVELS = Gauge "gotrace_agent_processes_at_level" [Level] Observe
+            "Processes that are followed, by how closely they are traced.";
+        BELOW = Gauge "gotrace_agent_processes_below_level" [] Observe
+            "Of these, those that are traced less closely than was asked for.";
+        UNPROBED = Counter "gotrace_agent_processes_unprobed_total" [] Observe
+            "Times that probes were asked for and not placed: no free slot, or host or program do not allow it.";
+        LOWERED = Counter "gotrace_agent_levels_lowered_total" [] Observe
+            "Times that a process was traced less closely to keep --node-budget.";
+        PROBE_EVENTS = Counter "gotrace_agent_probe_events_total" [] Observe
+            "Events read from the kernel side, of all processes.";
+        PROBE_LOST = Counter "gotrace_agent_probe_events_lost_total" [] Observe
+            "Events that were lost since the ring was full, of all processes.";
+        PROBE_TIME = Counter "gotrace_agent_probe_seconds_total" [] Observe
+            "CPU time that probes took from the processes that they are in: hits times the calibrated cost of one.";
         KUBERNETES = Gauge "gotrace_agent_kubernetes_connected" [] Observe
             "Whether the Kubernetes API is followed; this and what follows is there if it is to be.";
         KUBERNETES_SINCE = Gauge "gotrace_agent_kubernetes_since_timestamp_seconds" [] Observe
