@@ -174,6 +174,8 @@ impl Tracer {
                 Ok(Order::End) | Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => return true,
             }
+            // Probes take a while to be placed, and nobody else reads the ring.
+            self.drain();
         }
     }
 
@@ -260,7 +262,7 @@ impl Tracer {
         let number = u32::try_from(slot).map_err(|error| error.to_string())?;
         let target = &followed.target;
         let sites = sites(&target.binary, asked).map_err(|failure| failure.problem())?;
-        let ended = || "it runs another program".to_owned();
+        let ended = || "it has ended, or runs another program".to_owned();
         let file = self.pool.binaries.open(target.pid, &target.binary);
         let file = file.ok_or_else(ended)?;
         target.binary.release();
