@@ -317,7 +317,7 @@ pub(in crate::metrics) mod of_agent {
         BELOW = Gauge "gotrace_agent_processes_below_level" [] Observe
             "Of these, those that are traced less closely than was asked for.";
         UNPROBED = Counter "gotrace_agent_processes_unprobed_total" [] Observe
-            "Times that probes were asked for and not placed: no free slot, or host or program do not allow it.";
+            "Times that probes were asked for and not placed: no free slot, host or program do not allow it, or it was over before.";
         LOWERED = Counter "gotrace_agent_levels_lowered_total" [] Observe
             "Times that a process was traced less closely to keep --node-budget.";
         PROBE_EVENTS = Counter "gotrace_agent_probe_events_total" [] Observe
