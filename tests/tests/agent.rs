@@ -138,10 +138,21 @@ fn go_processes_are_found_followed_and_let_go() {
 fn without_bpf_all_processes_are_listed_now_and_then() {
     require_root();
     let arguments = [
-        "agent", "--listen", "off", "--scan", "100ms", "--name", "hel*", "--deny", "hello-*",
+        "agent",
+        "--listen",
+        "off",
+        "--scan",
+        "100ms",
+        "--name",
+        "hel*",
+        "--deny",
+        "hello-*",
+        "--no-sandbox",
     ];
     let mut agent = Gotrace::start(&[&arguments[..], &OFTEN].concat());
-    assert_eq!(agent.until("started", |_| true)["discovery"], "scan");
+    let started = agent.until("started", |_| true);
+    assert_eq!(started["discovery"], "scan");
+    assert_eq!(started["sandbox"], Value::Null);
     let denied = Target::start("hello-stripped", &[]);
     let not_named = Target::start("stuck", &[]);
     let hello = Target::start("hello", &[]);

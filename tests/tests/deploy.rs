@@ -6,9 +6,10 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use integration_tests::http::Question;
 use integration_tests::kubernetes::{Document, documents, empty_api, helm, kubectl, root, text};
 use integration_tests::text::assert_no_probe;
-use integration_tests::{Gotrace, Target, gotrace, require_root, target};
+use integration_tests::{Gotrace, Target, eventually, gotrace, require_root, target};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -447,6 +448,132 @@ fn the_capabilities_of_the_manifests_are_enough_and_none_is_too_many() {
         assert_no_probe(private.target.pid());
     }
     assert!(private.target.is_alive(), "the target died");
+}
+
+/// Bits of the kernel's sets (include/uapi/linux/capability.h).
+const BITS: [(&str, u32); 4] = [
+    ("DAC_READ_SEARCH", 2),
+    ("SYS_PTRACE", 19),
+    ("PERFMON", 38),
+    ("BPF", 39),
+];
+
+/// Checks what each thread of an agent may do.
+#[track_caller]
+fn assert_sandboxed(pid: u32, capabilities: &[&str]) {
+    let set = BITS
+        .iter()
+        .filter(|(name, _)| capabilities.contains(name))
+        .fold(0_u64, |set, (_, bit)| set | 1 << bit);
+    assert_eq!(set.count_ones() as usize, capabilities.len());
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let tasks: Vec<PathBuf> = tasks
+        .map(|task| task.expect("it is readable").path())
+        .collect();
+    assert!(tasks.len() > 3, "{tasks:?}");
+    for task in tasks {
+        // One that answered a request may have ended meanwhile.
+        let Ok(status) = fs::read_to_string(task.join("status")) else {
+            continue;
+        };
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+            line.unwrap_or_else(|| panic!("no {name} in {status}"))
+        };
+        let bits = |name: &str| u64::from_str_radix(field(name), 16).expect("a number");
+        for name in ["CapEff", "CapPrm", "CapBnd"] {
+            assert_eq!(bits(name), set, "{name}: {status}");
+        }
+        for name in ["CapInh", "CapAmb"] {
+            assert_eq!(bits(name), 0, "{name}: {status}");
+        }
+        assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1", "2"));
+    }
+}
+
+#[test]
+fn the_agent_gives_up_all_else_and_does_its_work() {
+    require_root();
+    const TOKEN: &str = "a-token-of-this-test-0123456789";
+    let documents = render("least", &[]);
+    let capabilities = words(&container(&documents)["securityContext"]["capabilities"]["add"]);
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])
+        .expect("a certificate can be made");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("the directory is ours");
+        path
+    };
+    let token = file("token", TOKEN);
+    let certificate = file("cert", &made.cert.pem());
+    let key = file("key", &made.signing_key.serialize_pem());
+    let private = Private::start();
+    let pid = private.target.pid();
+    // As a container has it, and as root.
+    for mut command in [contained(&capabilities), Command::new(program())] {
+        command
+            .args(["agent", "--listen", "127.0.0.1:0"])
+            .args(["--name", "demo", "--name", "hello"])
+            .args(["--interval", "200ms", "--cpu", "100%"])
+            .args(["--node", "", "--token-file"])
+            .arg(&token)
+            .arg("--tls-cert")
+            .arg(&certificate)
+            .arg("--tls-key")
+            .arg(&key);
+        let mut agent = Gotrace::start_command(command);
+        let started = agent.until("started", |_| true);
+        assert_eq!(started["discovery"], "bpf");
+        let sandbox = &started["sandbox"];
+        let names = words(&sandbox["capabilities"]);
+        let names: BTreeSet<&str> = names
+            .iter()
+            .filter_map(|name| name.strip_prefix("CAP_"))
+            .collect();
+        assert_eq!(names, capabilities.iter().copied().collect());
+        assert_eq!(sandbox["failed"], json!([]), "{sandbox}");
+        for part in ["no_new_privs", "bounding_set", "seccomp"] {
+            assert_eq!(sandbox[part], true, "{sandbox}");
+        }
+
+        let is_private = |line: &Value| line["process"]["pid"] == pid;
+        agent.until("finding", |line| {
+            is_private(line) && line["finding"]["verdict"] == "proven"
+        });
+        // By now all of its threads are there.
+        assert_sandboxed(agent.pid(), &capabilities);
+        let later = Target::start("hello", &[]);
+        agent.until("found", |line| line["process"]["pid"] == later.pid());
+        let address = started["listening"].as_str().expect("it listens");
+        let mut question = Question::with_token(TOKEN);
+        question.trusted = Some(made.cert.pem());
+        let ask = |path: &str| {
+            let answer = question.get(&format!("https://{address}/{path}"));
+            answer.unwrap_or_else(|error| panic!("{path}: {error}"))
+        };
+        let of = format!("api/v1/processes/{pid}");
+        let (status, goroutines) = eventually("it is read", || {
+            let (status, goroutines) = ask(&format!("{of}/goroutines"));
+            goroutines.contains("main.").then_some((status, goroutines))
+        });
+        assert_eq!(status, 200, "{goroutines}");
+        for path in [
+            "metrics",
+            "healthz",
+            &format!("{of}/channels"),
+            &format!("{of}/findings"),
+        ] {
+            assert_eq!(ask(path).0, 200, "{path}");
+        }
+        // Threads that were started meanwhile have no more.
+        assert_sandboxed(agent.pid(), &capabilities);
+        let finished = agent.interrupt();
+        assert_eq!(finished.code, Some(0), "{finished:#?}");
+        assert!(!finished.stderr.contains("sandbox"), "{finished:#?}");
+        later.end_unharmed();
+    }
 }
 
 #[test]

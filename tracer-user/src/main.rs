@@ -21,6 +21,7 @@ mod progress;
 mod record;
 mod remote;
 mod rendered;
+mod sandbox;
 mod serve;
 mod spawn;
 mod target;

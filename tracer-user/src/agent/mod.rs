@@ -78,6 +78,33 @@ pub(crate) struct Settings {
     pub(crate) clock: WallClock,
 }
 
+/// What was opened with all rights, before the agent gives up those that it goes on without.
+pub(crate) struct Opened {
+    watch: Option<Watch>,
+}
+
+impl Opened {
+    /// Opens it. No thread is started.
+    ///
+    /// # Errors
+    /// The kernel does not let it watch processes.
+    pub(crate) fn open(discovery: Discovery) -> Result<Opened, Failure> {
+        let watch = match discovery {
+            Discovery::Kernel => Some(Watch::load().map_err(|error| {
+                failed(&error).next(
+                    "give CAP_BPF and CAP_PERFMON, or --scan 10s, which lists all processes so often",
+                )
+            })?),
+            Discovery::Scan(_) => None,
+        };
+        Ok(Opened { watch })
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new("cannot start the agent").because(error)
+}
+
 /// The running agent.
 pub(crate) struct Agent {
     pool: Arc<Pool>,
@@ -92,18 +119,13 @@ impl Agent {
     /// Starts its threads.
     ///
     /// # Errors
-    /// The kernel does not let it watch processes, or a thread cannot be started.
-    pub(crate) fn start(settings: Settings, started: &Started) -> Result<Agent, Failure> {
-        let failed =
-            |error: &dyn std::fmt::Display| Failure::new("cannot start the agent").because(error);
-        let watch = match settings.discovery {
-            Discovery::Kernel => Some(Watch::load().map_err(|error| {
-                failed(&error).next(
-                    "give CAP_BPF and CAP_PERFMON, or --scan 10s, which lists all processes so often",
-                )
-            })?),
-            Discovery::Scan(_) => None,
-        };
+    /// A thread cannot be started.
+    pub(crate) fn start(
+        settings: Settings,
+        opened: Opened,
+        started: &Started,
+    ) -> Result<Agent, Failure> {
+        let Opened { watch } = opened;
         let discovery = settings.discovery;
         let (voice, writer) = Voice::start(settings.clock).map_err(|error| failed(&error))?;
         voice.say(Line::Started(started));

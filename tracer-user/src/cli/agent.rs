@@ -51,6 +51,9 @@ pub(crate) struct AgentArgs {
     /// List all processes so often, where BPF may not be used, in place of hearing from the kernel which begin and end
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) scan: Option<Duration>,
+    /// Keep all rights that it was started with, and all system calls: to find out whether giving them up is what fails
+    #[arg(long)]
+    pub(crate) no_sandbox: bool,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     #[command(flatten)]

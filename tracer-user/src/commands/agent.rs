@@ -8,13 +8,14 @@ use super::Verdict;
 use super::run::Signals;
 use crate::agent::cluster::Cluster;
 use crate::agent::names;
-use crate::agent::{Agent, Discovery, Levels, Selection, Settings};
+use crate::agent::{Agent, Discovery, Levels, Opened, Selection, Settings};
 use crate::cli::AgentArgs;
 use crate::document::WallClock;
 use crate::document::agent::Started;
 use crate::failure::Failure;
 use crate::kubernetes;
 use crate::malloc;
+use crate::sandbox;
 use crate::serve::{self, Door};
 use crate::trace::preflight::Host;
 
@@ -40,6 +41,9 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             Discovery::Kernel
         }
     };
+    let opened = Opened::open(discovery)?;
+    // All that needs more than the agent keeps is open, and no thread was started that would keep it.
+    let sandbox = (!args.no_sandbox).then(sandbox::enter).transpose()?;
     let cluster = cluster.map(Cluster::start).transpose()?;
     let settings = Settings {
         discovery,
@@ -81,8 +85,9 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             .map(|address| address.to_string()),
         tls: door.as_ref().is_some_and(Door::has_tls),
         node: args.kubernetes.node.clone(),
+        sandbox,
     };
-    let agent = Agent::start(settings, &started)?;
+    let agent = Agent::start(settings, opened, &started)?;
     let server = door
         .map(|door| serve::start_agent(door, agent.pool()))
         .transpose();

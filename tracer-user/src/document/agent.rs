@@ -8,6 +8,7 @@ use super::Target;
 use super::findings::Entry as Finding;
 use crate::agent::container::{ContainerId, PodUid, Runtime};
 use crate::agent::names::PodNames;
+use crate::sandbox::Sandbox;
 
 /// The schema of every line.
 pub(crate) const SCHEMA: &str = "gotrace.agent/1";
@@ -92,6 +93,8 @@ pub(crate) struct Started {
     /// What the cluster calls this node, if its API is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) node: Option<String>,
+    /// Which rights it gave up; `null` with --no-sandbox.
+    pub(crate) sandbox: Option<Sandbox>,
 }
 
 /// A process that is followed.
