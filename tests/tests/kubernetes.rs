@@ -1,5 +1,8 @@
 //! `gotrace agent` on a node of a cluster, whose API a stand-in plays: names, selection, events.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use integration_tests::pods::Group;
 use integration_tests::text::assert_no_probe;
 use integration_tests::{Gotrace, Target, eventually, http, require_root};
@@ -114,5 +117,174 @@ fn pods_say_what_is_followed_and_are_told_what_was_found() {
     }
     for target in [stuck, not_wanted, unknown, outside] {
         target.end_unharmed();
+    }
+}
+
+/// A command whose bpf(2) is refused, as by the profile of a container.
+fn without_bpf(command: &mut Command) {
+    let statement = |code: u32, jf, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let filter = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        statement(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            1,
+            libc::SYS_bpf as u32,
+        ),
+        statement(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
+        statement(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        // SAFETY: the kernel copies the program and changes no memory of ours.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                0,
+                &raw const program,
+            )
+        };
+        match result {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it makes one system call.
+    unsafe { command.pre_exec(install) };
+}
+
+/// Status and what to do, of the checks of `kubernetes` with this name.
+fn checks<'a>(document: &'a Value, name: &str) -> Vec<(&'a str, &'a str)> {
+    let checks = document["kubernetes"].as_array().expect("a list");
+    let text = |value: &'a Value| value.as_str().unwrap_or_default();
+    checks
+        .iter()
+        .filter(|check| check["name"] == name)
+        .map(|check| (text(&check["status"]), text(&check["next"])))
+        .collect()
+}
+
+#[test]
+fn doctor_tells_what_a_node_lacks() {
+    require_root();
+    let group = Group::make(9);
+    let _pod = group.start("hello", &[]);
+    let api = StandIn::start();
+    api.put_pod(group.pod("hello", "node-1", &json!({})));
+    api.deny("create", "events");
+    let arguments = [
+        "doctor",
+        "--kubernetes",
+        "--json",
+        "--node",
+        "node-1",
+        "--kube-api",
+        &api.url(),
+    ];
+    let ask = |mut command: Command| {
+        command.args(arguments);
+        let finished = Gotrace::start_command(command).finish();
+        (finished.code, finished.document("gotrace.doctor/1"))
+    };
+    let program = integration_tests::gotrace::program();
+
+    let (code, document) = ask(Command::new(&program));
+    assert_eq!(document["can_run_agent"], true, "{document:#}");
+    assert_eq!(code, Some(0));
+    for name in [
+        "pid namespace",
+        "CAP_BPF",
+        "CAP_DAC_READ_SEARCH",
+        "bpf",
+        "perf_event_open",
+        "process_vm_readv",
+        "begins and ends",
+        "control groups",
+        "node's name",
+        "Kubernetes API",
+    ] {
+        assert_eq!(
+            checks(&document, name),
+            [("ok", "")],
+            "{name}: {document:#}"
+        );
+    }
+    assert_eq!(checks(&document, "pods").len(), 2);
+    let events = checks(&document, "events");
+    assert_eq!(events[0].0, "warning", "{document:#}");
+    assert!(events[0].1.contains("rbac.create"), "{document:#}");
+    assert_eq!(events[1], ("ok", ""), "{document:#}");
+
+    // Namespaces of its own, as a pod has them that does not share the node's.
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "--cgroup",
+        ])
+        .arg(&program);
+    let (code, document) = ask(command);
+    assert_eq!((code, &document["can_run_agent"]), (Some(1), &json!(false)));
+    let [(status, next)] = checks(&document, "pid namespace")[..] else {
+        panic!("{document:#}");
+    };
+    assert_eq!(status, "missing");
+    assert!(next.contains("hostPID"), "{next}");
+    assert_eq!(checks(&document, "other processes")[0].0, "warning");
+
+    // A cgroup namespace alone hides no pod.
+    let mut command = Command::new("unshare");
+    command.arg("--cgroup").arg(&program);
+    let (_, document) = ask(command);
+    assert_eq!(
+        checks(&document, "control groups"),
+        [("ok", "")],
+        "{document:#}"
+    );
+
+    // Fewer rights than the chart gives, and a profile that refuses.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--bounding-set", "-all,+bpf,+perfmon,+dac_read_search"])
+        .args(["--inh-caps=-all", "--no-new-privs"])
+        .arg(&program);
+    without_bpf(&mut command);
+    let (code, document) = ask(command);
+    assert_eq!((code, &document["can_run_agent"]), (Some(1), &json!(false)));
+    for (name, value) in [
+        (
+            "CAP_SYS_PTRACE",
+            "securityContext.capabilities.add: [SYS_PTRACE]",
+        ),
+        ("bpf", "securityContext.seccompProfile.type"),
+        ("begins and ends", "--scan"),
+    ] {
+        let [(status, next)] = checks(&document, name)[..] else {
+            panic!("{name}: {document:#}");
+        };
+        assert_eq!(status, "missing", "{name}: {document:#}");
+        assert!(next.contains(value), "{name}: {next}");
+    }
+    for name in ["CAP_BPF", "perf_event_open", "process_vm_readv"] {
+        assert_eq!(
+            checks(&document, name),
+            [("ok", "")],
+            "{name}: {document:#}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Stands in for a Kubernetes API in tests. It is none: it knows pods and events, and of them only what gotrace asks:
-//! lists in pages, watches with bookmarks, events that are made and changed. It checks no object, has no TLS, does
-//! not end a watch by itself, and knows of label selectors only `a=b,c=d`, of lists alone.
+//! lists in pages, watches with bookmarks, events that are made and changed, and whether one may do such things. It
+//! checks no object, has no TLS, does not end a watch by itself, and knows of label selectors only `a=b,c=d`, of lists
+//! alone.
 //!
 //! What it does, the real one does: versions that grow with each change, a watch from a version on, 410 for one that is
 //! forgotten (in the stream or as a status), bookmarks only for who asks, 409 for a name that is taken, 404 for one that
@@ -62,6 +63,8 @@ struct State {
     events: Vec<Value>,
     requests: Vec<Request>,
     refuse: Option<(u16, Option<u32>)>,
+    /// Verbs and resources that are said not to be allowed.
+    denied: Vec<(String, String)>,
     token: Option<String>,
     /// Connections of watches; a cut ends all.
     watches: Vec<TcpStream>,
@@ -188,6 +191,11 @@ impl StandIn {
         self.change(|state| state.refuse = status);
     }
 
+    /// Says, to who asks for it, that this may not be done.
+    pub fn deny(&self, verb: &str, resource: &str) {
+        self.change(|state| state.denied.push((verb.to_owned(), resource.to_owned())));
+    }
+
     /// Answers only to this token.
     pub fn ask_for(&self, token: &str) {
         self.change(|state| state.token = Some(token.to_owned()));
@@ -249,6 +257,15 @@ impl Shared {
             ("GET", ["api", "v1", "namespaces", namespace, "pods"]) => {
                 self.list(Some(namespace), &request.target)
             }
+            (
+                "POST",
+                [
+                    "apis",
+                    "authorization.k8s.io",
+                    "v1",
+                    "selfsubjectaccessreviews",
+                ],
+            ) => (201, self.review(request.body)),
             ("POST", ["api", "v1", "namespaces", namespace, "events"]) => {
                 self.create(namespace, request.body)
             }
@@ -333,6 +350,17 @@ impl Shared {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn review(&self, mut review: Value) -> Value {
+        let asked = &review["spec"]["resourceAttributes"];
+        let denied = self
+            .state()
+            .denied
+            .iter()
+            .any(|(verb, resource)| asked["verb"] == **verb && asked["resource"] == **resource);
+        review["status"] = json!({"allowed": !denied});
+        review
     }
 
     fn create(&self, namespace: &str, event: Value) -> (u16, Value) {

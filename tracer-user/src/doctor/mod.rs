@@ -1,8 +1,10 @@
 //! `gotrace doctor`: what this host can and cannot do, and why. [`facts`] looks, [`host`] judges what was seen,
-//! [`target`] does both for one process.
+//! [`target`] does both for one process. For an agent in a pod [`node`] looks and [`kubernetes`] judges.
 
 pub(crate) mod facts;
 pub(crate) mod host;
+pub(crate) mod kubernetes;
+pub(crate) mod node;
 pub(crate) mod target;
 
 use serde::Serialize;
@@ -17,7 +19,7 @@ pub(crate) enum Status {
     Ok,
     /// gotrace works, but less well, or not everywhere.
     Warning,
-    /// Without it `gotrace run` cannot work.
+    /// Without it `gotrace run` cannot work; of what is looked at for an agent, `gotrace agent`.
     Missing,
 }
 
@@ -86,17 +88,33 @@ pub(crate) struct Document {
     /// `null` if no target is named, or if it is not one.
     pub(crate) target: Option<Target>,
     pub(crate) target_checks: Vec<Check>,
+    /// Whether `gotrace agent` can work here; `null` if that was not asked for.
+    pub(crate) can_run_agent: Option<bool>,
+    pub(crate) kubernetes: Vec<Check>,
 }
 
 impl Document {
-    pub(crate) fn new(host: Vec<Check>, target: Option<Target>, target_checks: Vec<Check>) -> Self {
-        let mut all = host.iter().chain(&target_checks);
+    pub(crate) fn new(
+        host: Vec<Check>,
+        target: Option<Target>,
+        target_checks: Vec<Check>,
+        kubernetes: Option<Vec<Check>>,
+    ) -> Self {
+        let none_missing =
+            |checks: &[Check]| checks.iter().all(|check| check.status != Status::Missing);
         Document {
             schema: "gotrace.doctor/1",
-            can_run: all.all(|check| check.status != Status::Missing),
+            can_run: none_missing(&host) && none_missing(&target_checks),
             host,
             target,
             target_checks,
+            can_run_agent: kubernetes.as_deref().map(none_missing),
+            kubernetes: kubernetes.unwrap_or_default(),
         }
+    }
+
+    /// Whether what was asked for can work here.
+    pub(crate) fn is_well(&self) -> bool {
+        self.can_run_agent.unwrap_or(self.can_run)
     }
 }

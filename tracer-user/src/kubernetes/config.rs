@@ -56,6 +56,11 @@ impl Config {
         Config::from(args, |name| std::env::var(name).ok())
     }
 
+    /// This node's name.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
     fn from(
         args: &KubernetesArgs,
         variable: impl Fn(&str) -> Option<String>,

@@ -16,6 +16,7 @@ mod fleet;
 mod health;
 mod object;
 mod pod;
+mod rights;
 mod selection;
 mod selector;
 mod sender;
@@ -41,6 +42,7 @@ pub(crate) use config::Config;
 pub(crate) use fleet::{Fleet, Round, Taken};
 pub(crate) use health::Health;
 pub(crate) use pod::Pod;
+pub(crate) use rights::{Review, Rights};
 pub(crate) use selection::{Choice, Decision, Place, Selection};
 pub(crate) use selector::LabelSelector;
 

@@ -101,6 +101,17 @@ pub(super) struct ContainerStatus {
     pub(super) container_id: Option<String>,
 }
 
+/// The answer to the question whether something may be done (authorization.k8s.io/v1, SelfSubjectAccessReview).
+#[derive(Debug, Deserialize)]
+pub(super) struct AccessReview {
+    pub(super) status: AccessStatus,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AccessStatus {
+    pub(super) allowed: bool,
+}
+
 /// What is sent in place of an object.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Status {

@@ -468,3 +468,49 @@ fn only_a_server_with_the_cluster_s_certificate_is_asked() {
     std::fs::write(&ca, authority).expect("the directory is ours");
     known(&kubernetes, "a");
 }
+
+#[test]
+fn what_the_api_allows_is_asked_once() {
+    let api = StandIn::start();
+    api.put_pod(pod("a"));
+    api.put_pod(on("node-2", "b"));
+    let config = config(&api.url());
+    let rights = Rights::ask(&config).expect("a runtime");
+    assert_eq!(rights.pods, Ok(1));
+    let allowed = |rights: &Rights| -> Vec<_> {
+        let reviews = rights.reviews.iter();
+        reviews
+            .map(|review| (review.verb, review.resource, review.allowed.clone()))
+            .collect()
+    };
+    let all = [
+        ("list", "pods"),
+        ("watch", "pods"),
+        ("create", "events"),
+        ("patch", "events"),
+    ];
+    assert_eq!(
+        allowed(&rights),
+        all.map(|(verb, resource)| (verb, resource, Ok(true)))
+    );
+
+    api.deny("patch", "events");
+    let rights = Rights::ask(&config).expect("a runtime");
+    assert_eq!(
+        allowed(&rights),
+        all.map(|(verb, resource)| (verb, resource, Ok(verb != "patch")))
+    );
+
+    // Who is refused all is refused the questions as well, and who is not reached is not asked again.
+    api.refuse(Some((403, None)));
+    let rights = Rights::ask(&config).expect("a runtime");
+    assert!(rights.pods.is_err_and(|error| error.contains("403")));
+    assert_eq!(rights.reviews.len(), all.len());
+    assert!(rights.reviews.iter().all(|review| review.allowed.is_err()));
+    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .and_then(|listener| listener.local_addr())
+        .expect("a port was free");
+    let rights = Rights::ask(&self::config(&format!("http://{nobody}"))).expect("a runtime");
+    assert!(rights.pods.is_err());
+    assert_eq!(rights.reviews, []);
+}

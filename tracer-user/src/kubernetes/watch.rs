@@ -36,6 +36,12 @@ enum Step {
     Watch(String),
 }
 
+/// What chooses the pods of a node, in a query.
+pub(super) fn on_node(node: &str) -> String {
+    let node = utf8_percent_encode(node, NON_ALPHANUMERIC);
+    format!("fieldSelector=spec.nodeName%3D{node}")
+}
+
 /// See the module.
 pub(super) struct Watcher {
     client: Client,
@@ -46,10 +52,9 @@ pub(super) struct Watcher {
 
 impl Watcher {
     pub(super) fn new(client: Client, node: &str, pause: Duration, shared: Arc<Shared>) -> Watcher {
-        let node = utf8_percent_encode(node, NON_ALPHANUMERIC);
         Watcher {
             client,
-            selector: format!("fieldSelector=spec.nodeName%3D{node}"),
+            selector: on_node(node),
             pause,
             shared,
         }

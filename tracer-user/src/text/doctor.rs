@@ -13,15 +13,26 @@ pub(crate) fn render(document: &Document) -> String {
         text.push('\n');
         section(&mut text, "the target", &document.target_checks);
     }
-    let _ = match document.can_run {
-        true => writeln!(text, "\n`gotrace run` can work here"),
-        false => writeln!(
-            text,
-            "\n{}",
-            styled(ALARM, "`gotrace run` cannot work here: see what is missing")
-        ),
-    };
+    if !document.kubernetes.is_empty() {
+        text.push('\n');
+        section(&mut text, "this node, in a pod", &document.kubernetes);
+    }
+    text.push('\n');
+    verdict(&mut text, "run", document.can_run);
+    if let Some(can) = document.can_run_agent {
+        verdict(&mut text, "agent", can);
+    }
     text
+}
+
+fn verdict(text: &mut String, command: &str, can: bool) {
+    let _ = match can {
+        true => writeln!(text, "`gotrace {command}` can work here"),
+        false => {
+            let line = format!("`gotrace {command}` cannot work here: see what is missing");
+            writeln!(text, "{}", styled(ALARM, &line))
+        }
+    };
 }
 
 fn section(text: &mut String, name: &str, checks: &[Check]) {

@@ -15,6 +15,7 @@ pub(crate) const OLDEST_KERNEL: (u32, u32) = (5, 15);
 const OLDEST_WATCH: (u32, u32) = (5, 8);
 
 /// Bits of the kernel's capability sets (include/uapi/linux/capability.h).
+pub(crate) const CAP_DAC_READ_SEARCH: u32 = 2;
 pub(crate) const CAP_SYS_PTRACE: u32 = 19;
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 pub(crate) const CAP_PERFMON: u32 = 38;
