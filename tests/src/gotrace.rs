@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::lines::Lines;
 use crate::target::send;
-use crate::{PATIENCE, eventually, provided};
+use crate::{eventually, patience, provided};
 
 /// The program.
 pub fn program() -> PathBuf {
@@ -156,14 +156,14 @@ impl Gotrace {
     /// Takes the next line of its standard output.
     #[track_caller]
     pub fn line(&mut self) -> String {
-        let line = self.stdout.next(Instant::now() + PATIENCE);
+        let line = self.stdout.next(Instant::now() + patience());
         line.expect("it has more to say")
     }
 
     /// Takes lines of JSON until one has the given type and fulfils the condition.
     #[track_caller]
     pub fn until(&mut self, kind: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        self.until_within(PATIENCE, kind, condition)
+        self.until_within(patience(), kind, condition)
     }
 
     /// The same for what takes longer than moments even on a machine with nothing else to do.
@@ -219,7 +219,7 @@ impl Gotrace {
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         let mut stdout = std::mem::take(&mut self.seen);
-        let deadline = Instant::now() + 2 * PATIENCE;
+        let deadline = Instant::now() + 2 * patience();
         stdout.extend(self.stdout.rest(deadline));
         let stderr = self.stderr.rest(deadline).join("\n");
         let status = eventually("gotrace ends", || {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::PATIENCE;
+use crate::patience;
 
 /// More than this is no answer that a test waits for, bytes.
 const MOST: u64 = 256 << 20;
@@ -18,7 +18,7 @@ const MOST: u64 = 256 << 20;
 /// When nobody answers.
 #[track_caller]
 pub fn get(url: &str) -> (u16, String) {
-    try_get(url, PATIENCE).unwrap_or_else(|error| panic!("{url}: {error}"))
+    try_get(url, patience()).unwrap_or_else(|error| panic!("{url}: {error}"))
 }
 
 /// The bytes of the answer to a GET request.
@@ -97,7 +97,7 @@ impl Question {
         let mut answer = request
             .config()
             .http_status_as_error(false)
-            .timeout_global(Some(PATIENCE))
+            .timeout_global(Some(patience()))
             .tls_config(tls.build())
             .build()
             .call()?;
@@ -129,7 +129,7 @@ pub fn say(address: SocketAddr, bytes: &[u8]) -> String {
 #[track_caller]
 pub fn hear(stream: &mut TcpStream) -> String {
     stream
-        .set_read_timeout(Some(2 * PATIENCE))
+        .set_read_timeout(Some(2 * patience()))
         .expect("a socket has a timeout");
     let mut heard = Vec::new();
     if let Err(error) = stream.read_to_end(&mut heard) {
@@ -157,7 +157,7 @@ pub fn ask(url: &str, parameters: &[(&str, &str)]) -> String {
     let answer = request
         .config()
         .http_status_as_error(false)
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(patience()))
         .build()
         .call();
     answer

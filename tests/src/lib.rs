@@ -29,14 +29,30 @@ pub use target::Target;
 /// How long anything may take that should take moments. Generous, since machines of CI stall.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Set by `cargo xtask vm` where the processor is emulated.
+const EMULATED: &str = "GOTRACE_EMULATED";
+
+/// Whether this processor is emulated: everything takes many times as long, and it stands still now and then.
+pub fn is_emulated() -> bool {
+    env::var_os(EMULATED).is_some()
+}
+
+/// [`PATIENCE`], or what that is on a processor that is emulated.
+pub fn patience() -> Duration {
+    match is_emulated() {
+        true => 6 * PATIENCE,
+        false => PATIENCE,
+    }
+}
+
 /// Waits until the condition yields a value.
 ///
 /// # Panics
 ///
-/// When [`PATIENCE`] is over.
+/// When [`patience`] is over.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(value) = condition() {
             return value;

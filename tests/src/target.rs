@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::lines::Lines;
-use crate::{PATIENCE, eventually, provided};
+use crate::{eventually, patience, provided};
 
 /// The file of a program of tests/programs.
 pub fn fixture(name: &str) -> PathBuf {
@@ -67,7 +67,7 @@ impl Target {
             lines,
             ready: Value::Null,
         };
-        let line = target.lines.next(Instant::now() + PATIENCE);
+        let line = target.lines.next(Instant::now() + patience());
         let ready = line
             .as_deref()
             .and_then(|line| line.strip_prefix("READY "))
@@ -105,7 +105,7 @@ impl Target {
     pub fn hear(&mut self) -> Value {
         let line = self
             .lines
-            .next(Instant::now() + 2 * PATIENCE)
+            .next(Instant::now() + 2 * patience())
             .expect("it has more to say");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in {line:?}"))
     }

@@ -253,8 +253,7 @@ fn child_of(pid: u32) -> u32 {
 fn start_contained(group: &Group, root: &Path) -> Target {
     let inside =
         "mount -t tmpfs none \"$1\" && cp \"$2\" \"$1/program\" && exec chroot \"$1\" /program";
-    let outside =
-        "echo $$ > \"$1\" && shift && exec unshare --mount --pid --fork --kill-child sh -c \"$@\"";
+    let outside = "echo $$ > \"$1\" && shift && exec unshare --mount --pid --fork sh -c \"$@\"";
     let mut command = Command::new("sh");
     command
         .args(["-c", outside, "sh"])

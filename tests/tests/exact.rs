@@ -6,14 +6,11 @@ use std::collections::BTreeMap;
 use std::env;
 
 use integration_tests::json::number;
-use integration_tests::{Gotrace, Target, require_root};
+use integration_tests::{Gotrace, Target, is_emulated, require_root};
 use serde_json::Value;
 
 /// How many operations the tests make; `cargo xtask soak` and `cargo xtask vm` set it.
 const OPERATIONS: &str = "GOTRACE_OPERATIONS";
-
-/// Set where the processor is emulated: it stands still for so long that a message counts as never received, which is said.
-const EMULATED: &str = "GOTRACE_EMULATED";
 
 fn operations() -> u64 {
     env::var(OPERATIONS).map_or(500_000, |text| {
@@ -120,7 +117,8 @@ fn exact_to_the_last_event_while_stacks_move_and_the_collector_runs() {
     let messages = &report["flow"]["messages"];
     assert_eq!(messages["unknown"], 0, "{messages:#}");
     let mut followed = number(&messages["delivered"]);
-    if env::var_os(EMULATED).is_some() {
+    if is_emulated() {
+        // It stands still for so long that a message counts as never received, which is said.
         followed += number(&messages["stale"]);
     }
     assert_eq!(followed, number(&truth["received"]), "{messages:#}");

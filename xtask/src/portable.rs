@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
@@ -21,6 +21,12 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
+    /// That of this machine.
+    pub(crate) const HOST: Arch = match cfg!(target_arch = "aarch64") {
+        true => Arch::Aarch64,
+        false => Arch::X86_64,
+    };
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Arch::X86_64 => "x86_64",
@@ -68,37 +74,38 @@ pub(crate) fn gotrace(arch: Arch) -> Result<PathBuf> {
     Ok(directory(arch).join("release/gotrace"))
 }
 
-/// Builds files of integration tests, static, in the order of their names.
+/// Builds `gotrace` and files of integration tests, static, for a machine that is emulated here: quickly, so with little
+/// optimisation, and all at once, so that what they share is built once.
 ///
 /// # Errors
 /// They do not build, or there is no compiler for them.
-pub(crate) fn tests(arch: Arch, files: &[&str]) -> Result<Vec<PathBuf>> {
+pub(crate) fn tests(arch: Arch, files: &[&str]) -> Result<(PathBuf, Vec<PathBuf>)> {
     let shell = workspace::shell()?;
     let chosen = files.iter().flat_map(|file| ["--test", file]);
-    let said = cargo(
-        &shell,
-        arch,
-        &["test", "--no-run", "--package", "integration-tests"],
-    )?
-    .args(chosen)
-    .args(["--message-format", "json-render-diagnostics"])
-    .read()
-    .with_context(|| format!("the tests do not build for {}", arch.short()))?;
-    let mut programs = Vec::new();
-    for file in files {
-        let built = said.lines().find_map(|line| {
-            let message: Value = serde_json::from_str(line).ok()?;
-            let is_it = message["target"]["name"] == *file;
-            Some(PathBuf::from(
-                message["executable"].as_str().filter(|_| is_it)?,
-            ))
-        });
-        match built {
-            Some(program) => programs.push(program),
-            None => bail!("cargo built no test {file}"),
-        }
-    }
-    Ok(programs)
+    let said = cargo(&shell, arch, &["build", "--profile", "foreign"])?
+        .args(["--package", "tracer-user", "--bin", "gotrace"])
+        .args(["--package", "integration-tests"])
+        .args(chosen)
+        .args(["--message-format", "json-render-diagnostics"])
+        .read()
+        .with_context(|| format!("the tests do not build for {}", arch.short()))?;
+    Ok((built(&said, "gotrace")?, built_tests(&said, files)?))
+}
+
+/// Where the files of tests are, of which cargo says in JSON that it built them.
+pub(crate) fn built_tests(said: &str, files: &[&str]) -> Result<Vec<PathBuf>> {
+    files.iter().map(|file| built(said, file)).collect()
+}
+
+fn built(said: &str, name: &str) -> Result<PathBuf> {
+    let program = said.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        let is_it = message["target"]["name"] == name;
+        Some(PathBuf::from(
+            message["executable"].as_str().filter(|_| is_it)?,
+        ))
+    });
+    program.with_context(|| format!("cargo built no {name}"))
 }
 
 /// Copies a program without what only a debugger needs.

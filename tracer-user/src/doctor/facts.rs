@@ -7,6 +7,8 @@ use std::str::FromStr;
 use procfs::process::{LimitValue, Process};
 
 use crate::trace::calibrate;
+use crate::trace::kernel::features::Features;
+use crate::trace::kernel::watch::Watch;
 use crate::trace::kernel::{Kernel, Settings};
 use crate::trace::preflight::Host;
 
@@ -39,10 +41,14 @@ pub(crate) struct Facts {
     pub(crate) memlock: Option<u64>,
     /// Whether the kernel has uprobes as a source of events.
     pub(crate) uprobe_events: bool,
+    /// What the kernel has of BPF.
+    pub(crate) features: Features,
     /// Whether the kernel side was loaded, and then whether all its probes can be one link.
     pub(crate) loaded: Result<bool, String>,
     /// What a hit of a real probe on gotrace's own code took, in nanoseconds.
     pub(crate) hit: Result<f64, String>,
+    /// Whether the kernel tells of processes that begin and end.
+    pub(crate) watched: Result<(), String>,
 }
 
 impl Facts {
@@ -86,8 +92,10 @@ impl Facts {
                 .find(|file| Path::new(file).exists()),
             memlock,
             uprobe_events: Path::new("/sys/bus/event_source/devices/uprobe/type").exists(),
+            features: Features::ask(),
             loaded,
             hit,
+            watched: Watch::load().map(drop).map_err(|error| error.to_string()),
         }
     }
 }

@@ -16,10 +16,13 @@ pub(crate) fn checks(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![kernel(&facts.host), types(&facts.host)];
     checks.extend(capabilities(&facts.host));
     checks.extend([
+        feature("ring buffer", &facts.features.ring_buffer, "5.8"),
+        feature("attach cookie", &facts.features.attach_cookies, "5.15"),
         bpf(facts),
         at_once(facts),
         uprobes(facts),
         emulation(facts),
+        watched(facts),
         lockdown(facts),
         paranoia(facts),
         unprivileged(facts),
@@ -89,6 +92,19 @@ fn capabilities(host: &Host) -> Vec<Check> {
     .collect()
 }
 
+/// What came with a version of Linux, and may be in an older one that a vendor mends.
+fn feature(name: &'static str, asked: &Result<bool, String>, since: &str) -> Check {
+    match asked {
+        Ok(true) => Check::ok(name, "asked: the kernel has it"),
+        Ok(false) => Check::missing(
+            name,
+            format!("asked: the kernel does not have it; Linux {since} and newer do"),
+            MEMORY_ALONE,
+        ),
+        Err(error) => Check::warning(name, format!("not known: {error}"), "see CAP_BPF"),
+    }
+}
+
 fn bpf(facts: &Facts) -> Check {
     match &facts.loaded {
         Ok(_) => Check::ok(
@@ -153,6 +169,20 @@ fn emulation(facts: &Facts) -> Check {
             ),
         ),
         Err(_) => Check::warning("single-step hazard", "not measured", "see uprobes"),
+    }
+}
+
+fn watched(facts: &Facts) -> Check {
+    match &facts.watched {
+        Ok(()) => Check::ok(
+            "process events",
+            "tried: the kernel tells of processes that begin and end",
+        ),
+        Err(error) => Check::warning(
+            "process events",
+            format!("tried: {error}"),
+            "`gotrace agent --scan 10s` lists all processes now and then instead",
+        ),
     }
 }
 
@@ -273,6 +303,7 @@ fn memlock(facts: &Facts) -> Check {
 mod tests {
     use super::super::Status;
     use super::*;
+    use crate::trace::kernel::features::Features;
 
     fn good() -> Facts {
         let rights = (1 << CAP_BPF) | (1 << CAP_PERFMON) | (1 << CAP_SYS_PTRACE);
@@ -288,8 +319,13 @@ mod tests {
             container: None,
             memlock: Some(8 << 20),
             uprobe_events: true,
+            features: Features {
+                ring_buffer: Ok(true),
+                attach_cookies: Ok(true),
+            },
             loaded: Ok(true),
             hit: Ok(1_100.0),
+            watched: Ok(()),
         }
     }
 
@@ -307,7 +343,7 @@ mod tests {
     fn each_fact_is_judged_by_itself() {
         assert_eq!(wrong(&good()), []);
         type Change = fn(&mut Facts);
-        let cases: [(&str, Status, Change); 12] = [
+        let cases: [(&str, Status, Change); 16] = [
             ("kernel", Status::Missing, |it| {
                 it.host = Host::of("5.10.0-23-amd64", true, u64::MAX);
             }),
@@ -320,6 +356,18 @@ mod tests {
             ("CAP_SYS_PTRACE", Status::Missing, |it| {
                 it.host = Host::of("6.1.0", true, !(1 << CAP_SYS_PTRACE));
                 it.ptrace_scope = Some(0);
+            }),
+            ("ring buffer", Status::Missing, |it| {
+                it.features.ring_buffer = Ok(false);
+            }),
+            ("attach cookie", Status::Missing, |it| {
+                it.features.attach_cookies = Ok(false);
+            }),
+            ("attach cookie", Status::Warning, |it| {
+                it.features.attach_cookies = Err("not permitted".to_owned());
+            }),
+            ("process events", Status::Warning, |it| {
+                it.watched = Err("not permitted".to_owned());
             }),
             ("uprobe-multi", Status::Warning, |it| it.loaded = Ok(false)),
             ("single-step hazard", Status::Warning, |it| {

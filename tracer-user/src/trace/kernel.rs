@@ -7,6 +7,7 @@
 //! Where the kernel can, all probes of a target are one link ([`multi`]); elsewhere each is one of
 //! its own, placed and removed side by side, since each waits for the kernel.
 
+pub(crate) mod features;
 mod multi;
 pub(crate) mod watch;
 

@@ -19,11 +19,6 @@ mod sbom;
 
 /// Of the workspace, and so of all its crates.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// What runs here.
-const HOST: Arch = match cfg!(target_arch = "aarch64") {
-    true => Arch::Aarch64,
-    false => Arch::X86_64,
-};
 const ARCHITECTURES: [Arch; 2] = [Arch::X86_64, Arch::Aarch64];
 
 /// For which machines.
@@ -123,7 +118,7 @@ pub(crate) struct Help {
 impl Help {
     /// Lets this machine's program write it.
     fn write(shell: &Shell) -> Result<Help> {
-        let gotrace = program(shell, HOST)?;
+        let gotrace = program(shell, Arch::HOST)?;
         let directory = workspace::target().join("static/help");
         let man = directory.join("man");
         shell.remove_path(&directory)?;

@@ -1,5 +1,6 @@
-//! What runs in a virtual machine: a root file system in its memory with gotrace, Go programs, tests and an init.
+//! What a virtual machine boots into: a root file system in its memory, with an init that runs the tests.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -9,13 +10,9 @@ use cpio::newc;
 use tempfile::TempDir;
 
 use super::packages;
-use crate::fixtures::{self, Fixture};
-use crate::go::Toolchain;
-use crate::portable::{self, Arch};
-use crate::workspace;
-
-/// Begins a line of what the machine says; a word and a text follow.
-pub(super) const SAYS: &str = "@@vm ";
+use super::parts::Parts;
+use super::said::SAYS;
+use crate::portable;
 
 /// The root file system.
 pub(super) struct Guest {
@@ -25,37 +22,41 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Builds everything for an architecture and packs it.
-    pub(super) fn build(
-        arch: Arch,
-        toolchain: &Toolchain,
-        programs: &'static [&'static str],
-        tests: &[&str],
-    ) -> Result<Guest> {
+    /// Packs it.
+    pub(super) fn pack(parts: &Parts) -> Result<Guest> {
         let directory = tempfile::tempdir()?;
         let archive = directory.path().join("initramfs");
         let mut root = Root::create(&archive)?;
         for folder in ["bin", "dev", "proc", "sys", "tmp", "fixtures", "tests"] {
             root.folder(folder)?;
         }
-        root.file("bin/busybox", &packages::busybox(arch)?)?;
+        // Where they are here: in lib, lib64 and the like.
+        let of_libraries = parts
+            .libraries
+            .iter()
+            .flat_map(|file| file.ancestors().skip(1));
+        let folders: BTreeSet<&str> = of_libraries.filter_map(in_archive).collect();
+        for folder in folders {
+            root.folder(folder)?;
+        }
+        for library in &parts.libraries {
+            root.file(in_archive(library).context("it has a name")?, library)?;
+        }
+        root.file("bin/busybox", &packages::busybox(parts.arch)?)?;
         let mut program = |from: &Path, to: &str| -> Result<()> {
             let stripped = directory.path().join("stripped");
-            portable::strip(arch, from, &stripped)?;
+            portable::strip(parts.arch, from, &stripped)?;
             root.file(to, &stripped)
         };
-        program(&portable::gotrace(arch)?, "bin/gotrace")?;
-        for (name, built) in tests.iter().zip(portable::tests(arch, tests)?) {
-            program(&built, &format!("tests/{name}"))?;
+        program(&parts.gotrace, "bin/gotrace")?;
+        for (name, built) in &parts.tests {
+            program(built, &format!("tests/{name}"))?;
         }
-        let output = workspace::target().join("fixtures").join(arch.short());
-        for name in programs {
-            let fixture = Fixture::plain(name, arch.short());
-            let built = fixtures::build_one(toolchain, &fixture, &output)?;
-            // With its symbols, as programs have them.
+        for name in &parts.programs {
+            let built = parts.programs_home.join(name);
             root.file(&format!("fixtures/{name}"), &built)?;
         }
-        root.bytes("init", init(tests).as_bytes())?;
+        root.bytes("init", init(parts).as_bytes())?;
         root.finish()?;
         Ok(Guest {
             archive,
@@ -64,9 +65,15 @@ impl Guest {
     }
 }
 
+/// The name in an archive of what has this path in the system; none of the root itself.
+fn in_archive(path: &Path) -> Option<&str> {
+    let name = path.strip_prefix("/").ok()?.to_str()?;
+    Some(name).filter(|name| !name.is_empty())
+}
+
 /// The first and only program that the kernel starts: it runs the tests, says what came of them, and turns the
 /// machine off.
-fn init(tests: &[&str]) -> String {
+fn init(parts: &Parts) -> String {
     let mut script = format!(
         "#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -77,12 +84,14 @@ mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mount -t tracefs tracefs /sys/kernel/tracing
+mount -t securityfs securityfs /sys/kernel/security
 mount -t tmpfs tmpfs /tmp
 ip link set lo up
 echo '{SAYS}kernel '$(uname -r)
+printf '%s\\n' '{SAYS}doctor '\"$(gotrace doctor --format json | tr -d '\\n')\"
 "
     );
-    for test in tests {
+    for (test, _) in &parts.tests {
         script += &format!("/tests/{test} --test-threads=1 2>&1\necho '{SAYS}exit {test} '$?\n");
     }
     script + "sync\npoweroff -f\n"

@@ -1,181 +1,200 @@
 //! Other kernels, and arm64: a virtual machine under software emulation that boots a kernel of Debian's with nothing
-//! but gotrace, Go programs and tests in its memory.
+//! but gotrace, Go programs and tests in its memory. This machine runs the same, as a measure.
 
 mod guest;
 mod machine;
+mod own;
 mod packages;
+mod parts;
+mod said;
+mod table;
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use xshell::cmd;
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::portable::Arch;
-use crate::workspace;
+use crate::{privilege, workspace};
 use guest::Guest;
 use machine::Machine;
+use parts::Parts;
+use said::{Cell, SAYS};
 
-/// The programs that the tests in the virtual machine trace.
-const PROGRAMS: &[&str] = &["demo", "ledger"];
-/// Files of integration tests which run there.
-const TESTS: &[&str] = &["main_job", "exact"];
+/// Files of integration tests which run there, and what they are about.
+const TESTS: &[(&str, &str)] = &[
+    ("main_job", "a service that hangs"),
+    ("exact", "every event, counted"),
+    ("agent", "`gotrace agent`, programs that start later"),
+];
 const PAGE: &str = "docs/support.md";
-const BEGIN: &str = "<!-- written by cargo xtask vm -->\n";
-const END: &str = "<!-- end of vm -->";
+/// The series that is this machine's own kernel.
+const OWN: &str = "own";
 
 /// Which machines are booted.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only this architecture.
     #[arg(long, value_enum)]
-    arch: Option<Arch>,
-    /// Only kernels of this series, e.g. `6.1`.
+    pub(crate) arch: Option<Arch>,
+    /// Only kernels of this series, e.g. `6.1`, or `own`: this machine as it is (as root).
     #[arg(long, value_name = "SERIES")]
-    kernel: Option<String>,
+    pub(crate) kernel: Option<String>,
     /// Only this file of integration tests.
-    #[arg(long, value_name = "FILE")]
-    test: Option<String>,
+    #[arg(long, value_name = "FILE", conflicts_with = "write")]
+    pub(crate) test: Option<String>,
     /// Seconds that one machine may take.
     #[arg(long, default_value_t = 900)]
-    timeout: u64,
-    /// Write the table into docs/support.md.
+    pub(crate) timeout: u64,
+    /// Write the table into docs/support.md: of these machines, and of others what they said last.
     #[arg(long)]
-    write: bool,
+    pub(crate) write: bool,
 }
 
 /// What came of one machine.
-struct Cell {
+struct Ran {
     arch: Arch,
-    /// What `uname -r` said there.
-    kernel: String,
-    /// Names of tests and what came of them.
-    tests: Vec<(String, bool)>,
+    emulated: bool,
+    cell: Cell,
     seconds: f64,
+    date: String,
+}
+
+/// A machine, by what is asked for.
+#[derive(Clone, Copy)]
+struct Name {
+    arch: Arch,
+    series: &'static str,
 }
 
 /// Boots each machine; fails if a test failed in one.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let toolchain = Toolchain::install(DEFAULT_VERSION)?;
     let tests: Vec<&str> = match &options.test {
         Some(only) => vec![only],
-        None => TESTS.to_vec(),
+        None => TESTS.iter().map(|(file, _)| *file).collect(),
     };
-    let mut cells = Vec::new();
+    let wanted: Vec<Name> = Name::all().filter(|name| name.is_wanted(options)).collect();
+    let mut ran = Vec::new();
     for arch in [Arch::X86_64, Arch::Aarch64] {
-        if options.arch.is_some_and(|only| only != arch) {
+        let mut of_it = wanted.iter().filter(|name| name.arch == arch).peekable();
+        if of_it.peek().is_none() {
             continue;
         }
-        let guest = Guest::build(arch, &toolchain, PROGRAMS, &tests)?;
-        for series in packages::SERIES {
-            if options
-                .kernel
-                .as_deref()
-                .is_some_and(|only| only != *series)
-            {
-                continue;
-            }
-            let Some(kernel) = packages::kernel(arch, series)? else {
-                println!("vm: Debian has no kernel {series} for {}", arch.name());
+        let toolchain = Toolchain::install(DEFAULT_VERSION)?;
+        let parts = Parts::build(arch, &toolchain, &tests)?;
+        for name in of_it {
+            let begin = Instant::now();
+            let Some(mut said) = name.run(&parts, options.timeout)? else {
                 continue;
             };
-            let machine = Machine::new(arch, &kernel, &guest)?;
-            println!("vm: booting {} on {}", kernel.display(), arch.name());
-            let begin = Instant::now();
-            let said = machine.run(options.timeout)?;
-            let cell = Cell::read(arch, &said, begin.elapsed().as_secs_f64())?;
-            println!("{}", cell.row());
-            cells.push(cell);
+            said.push(format!("{SAYS}took {}", begin.elapsed().as_secs_f64()));
+            said.push(format!("{SAYS}date {}", date()?));
+            ran.push(name.understand(&said, &tests)?);
+            if options.test.is_none() {
+                let log = name.log();
+                fs::create_dir_all(log.parent().context("it is in a directory")?)?;
+                fs::write(log, said.join("\n"))?;
+            }
         }
     }
-    ensure!(!cells.is_empty(), "no machine was booted");
-    let mut table = table_head();
-    for cell in &cells {
-        writeln!(table, "{}", cell.row())?;
-    }
-    println!("\n{table}");
+    ensure!(!ran.is_empty(), "no machine was booted");
+    println!("\n{}", table::table(&ran));
     if options.write {
-        write_page(&workspace::root().join(PAGE), &table)?;
+        let mut all = Vec::new();
+        for name in Name::all() {
+            match fs::read_to_string(name.log()) {
+                Ok(text) => {
+                    let said: Vec<String> = text.lines().map(str::to_owned).collect();
+                    all.push(name.understand(&said, &tests)?);
+                }
+                Err(_) => println!("vm: {} on {} never ran", name.series, name.arch.short()),
+            }
+        }
+        table::write(&workspace::root().join(PAGE), &table::table(&all))?;
     }
-    let failed = cells
-        .iter()
-        .flat_map(|cell| &cell.tests)
-        .filter(|(_, passed)| !passed);
-    let failed: Vec<&str> = failed.map(|(name, _)| name.as_str()).collect();
+    let files = ran.iter().flat_map(|ran| &ran.cell.files);
+    let failed: Vec<&str> = files
+        .flat_map(|file| file.failed.iter().map(String::as_str))
+        .collect();
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(())
 }
 
-impl Cell {
-    /// Finds in what a machine said what came of each test.
-    ///
-    /// # Errors
-    /// It said nothing of its kernel, or a file of tests did not come to its end.
-    fn read(arch: Arch, said: &[String], seconds: f64) -> Result<Cell> {
-        let of_machine = |word: &str| {
-            let words = said
-                .iter()
-                .filter_map(|line| line.strip_prefix(guest::SAYS));
-            words
-                .filter_map(|line| line.strip_prefix(word))
-                .map(str::trim)
-                .collect::<Vec<_>>()
+impl Name {
+    /// All that there are, this machine first.
+    fn all() -> impl Iterator<Item = Name> {
+        let own = Name {
+            arch: Arch::HOST,
+            series: OWN,
         };
-        let kernel = of_machine("kernel").first().copied();
-        let kernel = kernel
-            .context("the machine did not come to its init")?
-            .to_owned();
-        let tests: Vec<(String, bool)> = said
-            .iter()
-            .filter_map(|line| line.strip_prefix("test ")?.split_once(" ... "))
-            .map(|(name, outcome)| (name.to_owned(), outcome == "ok"))
-            .collect();
-        let codes = of_machine("exit");
-        ensure!(!codes.is_empty(), "no file of tests came to its end");
-        let failed = tests.iter().any(|(_, passed)| !passed);
-        for code in codes {
-            ensure!(
-                failed || code.ends_with(" 0"),
-                "a file of tests ended badly: {code}"
-            );
+        let emulated = [Arch::X86_64, Arch::Aarch64].into_iter().flat_map(|arch| {
+            packages::SERIES
+                .iter()
+                .map(move |series| Name { arch, series })
+        });
+        [own].into_iter().chain(emulated)
+    }
+
+    fn is_wanted(self, options: &Options) -> bool {
+        options.arch.is_none_or(|only| only == self.arch)
+            && options
+                .kernel
+                .as_ref()
+                .is_none_or(|only| only == self.series)
+    }
+
+    fn is_own(self) -> bool {
+        self.series == OWN
+    }
+
+    /// What the machine says; nothing if there is no such kernel.
+    fn run(self, parts: &Parts, seconds: u64) -> Result<Option<Vec<String>>> {
+        if self.is_own() {
+            privilege::require_root(&workspace::shell()?, "vm --kernel own")?;
+            println!("vm: this machine");
+            return own::run(parts, seconds).map(Some);
         }
-        ensure!(!tests.is_empty(), "no test ran");
-        Ok(Cell {
-            arch,
-            kernel,
-            tests,
-            seconds,
+        let Some(kernel) = packages::kernel(self.arch, self.series)? else {
+            println!(
+                "vm: Debian has no kernel {} for {}",
+                self.series,
+                self.arch.name()
+            );
+            return Ok(None);
+        };
+        let guest = Guest::pack(parts)?;
+        println!("vm: booting {} on {}", kernel.display(), self.arch.name());
+        let machine = Machine::new(self.arch, &kernel, &guest)?;
+        machine.run(seconds).map(Some)
+    }
+
+    /// Where what it said is kept.
+    fn log(self) -> PathBuf {
+        let file = format!("{}-{}.log", self.series, self.arch.short());
+        workspace::target().join("vm").join(file)
+    }
+
+    fn understand(self, said: &[String], tests: &[&str]) -> Result<Ran> {
+        let own = |word: &str| {
+            let mut words = said.iter().filter_map(|line| line.strip_prefix(SAYS));
+            words.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+        };
+        Ok(Ran {
+            arch: self.arch,
+            emulated: !self.is_own(),
+            cell: Cell::read(said, tests)
+                .with_context(|| format!("{} on {}", self.series, self.arch.short()))?,
+            seconds: own("took").context("it took no time")?.parse()?,
+            date: own("date").context("it has no date")?.to_owned(),
         })
     }
-
-    fn row(&self) -> String {
-        let passed = self.tests.iter().filter(|(_, passed)| *passed).count();
-        format!(
-            "| {} {} | {} | {} | {:.0} |",
-            self.kernel,
-            self.arch.short(),
-            passed,
-            self.tests.len() - passed,
-            self.seconds
-        )
-    }
 }
 
-fn table_head() -> String {
-    "| kernel | tests passed | failed | seconds, boot included |\n| --- | ---: | ---: | ---: |\n"
-        .to_owned()
-}
-
-fn write_page(path: &Path, table: &str) -> Result<()> {
-    let page = fs::read_to_string(path)?;
-    let missing = || format!("{} has no place for the table of kernels", path.display());
-    let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
-    let (_, after) = rest.split_once(END).with_context(missing)?;
-    Ok(fs::write(
-        path,
-        format!("{before}{BEGIN}\n{table}\n{END}{after}"),
-    )?)
+fn date() -> Result<String> {
+    let shell = workspace::shell()?;
+    Ok(cmd!(shell, "date -u +%Y-%m-%d").quiet().read()?)
 }
