@@ -13,7 +13,7 @@ use crate::debian;
 const OVERRIDE: &str = "GOTRACE_BPF_RUSTC";
 
 /// Where Debian installs `rustc-web`.
-const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
 /// A compiler with its library's source.
 pub(crate) struct Compiler {

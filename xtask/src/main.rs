@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod agent_soak;
+mod apt;
 mod arm64;
 mod bench;
 mod chaos;

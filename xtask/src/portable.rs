@@ -119,27 +119,40 @@ fn directory(arch: Arch) -> PathBuf {
     workspace::target().join("static").join(arch.target())
 }
 
-/// A cargo for that architecture. Rust's library for arm64 is built, too: whoever has the source for the BPF objects
-/// needs nothing more.
+/// A cargo for that architecture. Whoever has the source of Rust's library for the BPF objects needs nothing more.
 fn cargo<'s>(shell: &'s Shell, arch: Arch, task: &[&str]) -> Result<Cmd<'s>> {
+    const STATIC: &str = "-Ctarget-feature=+crt-static";
     let command = workspace::bare_cargo(shell)
         .args(task)
         .args(["--quiet", "--locked", "--target", arch.target()])
         .arg("--target-dir")
-        .arg(workspace::target().join("static"))
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        .arg(workspace::target().join("static"));
     Ok(match arch {
         // Named, since rustup's `rustc` is another one for a crate that has a file with a toolchain of its own.
         Arch::X86_64 => {
             let sysroot = cmd!(shell, "rustc --print sysroot").quiet().read()?;
-            command.env("RUSTC", Path::new(&sysroot).join("bin/rustc"))
+            command
+                .env("RUSTC", Path::new(&sysroot).join("bin/rustc"))
+                .env("RUSTFLAGS", STATIC)
         }
         Arch::Aarch64 => {
             cross::install()?;
             let compiler = Compiler::find(shell, ebpf::LLVM)?;
             println!("arm64: {} ({})", compiler.version, compiler.reason);
+            let command = match cross::library(&compiler)? {
+                Some(sysroot) => {
+                    let sysroot = format!("--sysroot={}", sysroot.display());
+                    // Separated so, a path may have a blank in it.
+                    command.env(
+                        "CARGO_ENCODED_RUSTFLAGS",
+                        format!("{STATIC}\u{1f}{sysroot}"),
+                    )
+                }
+                None => command
+                    .args(["-Z", "build-std=std,panic_unwind,test"])
+                    .env("RUSTFLAGS", STATIC),
+            };
             command
-                .args(["-Z", "build-std=std,panic_unwind,test"])
                 .env("RUSTC", &compiler.rustc)
                 .env("RUSTC_BOOTSTRAP", "1")
                 .env(

@@ -1,12 +1,13 @@
 //! What the virtual machines are made of, unpacked out of Debian's packages: kernels, a shell, the emulator. Nothing is
-//! installed, and the lists of the other architecture are kept apart from the system's.
+//! installed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use xshell::{Shell, cmd};
+use xshell::cmd;
 
+use crate::apt::Apt;
 use crate::portable::Arch;
 use crate::{debian, workspace};
 
@@ -16,7 +17,7 @@ pub(super) const SERIES: &[&str] = &["6.1", "6.12"];
 /// The newest kernel of a series; `None` if Debian has none for this architecture.
 pub(super) fn kernel(arch: Arch, series: &str) -> Result<Option<PathBuf>> {
     let apt = Apt::of(arch)?;
-    let Some(package) = apt.newest_kernel(series)? else {
+    let Some(package) = newest_kernel(&apt, series)? else {
         return Ok(None);
     };
     let home = workspace::cache()?.join("vm").join(&package);
@@ -92,84 +93,13 @@ pub(super) fn emulator(arch: Arch) -> Result<Emulator> {
     })
 }
 
-/// Debian's packages of one architecture.
-struct Apt {
-    shell: Shell,
-    options: Vec<String>,
-}
-
-impl Apt {
-    fn of(arch: Arch) -> Result<Apt> {
-        let shell = workspace::shell()?;
-        let state = workspace::cache()?
-            .join("vm")
-            .join(format!("apt-{}", arch.short()));
-        for part in ["lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(state.join(part))?;
-        }
-        fs::write(state.join("status"), "")?;
-        let at = |part: &str| state.join(part).display().to_string();
-        let options = [
-            "APT::Sandbox::User=root".to_owned(),
-            format!("APT::Architecture={}", arch.short()),
-            format!("APT::Architectures={}", arch.short()),
-            format!("Dir::State::Lists={}", at("lists")),
-            format!("Dir::State::Status={}", at("status")),
-            format!("Dir::Cache={}", at("cache")),
-        ];
-        let options = options
-            .into_iter()
-            .flat_map(|option| ["-o".to_owned(), option])
-            .collect();
-        let apt = Apt { shell, options };
-        if fs::read_dir(state.join("lists"))?.count() <= 2 {
-            apt.update()?;
-        }
-        Ok(apt)
-    }
-
-    fn update(&self) -> Result<()> {
-        let (shell, options) = (&self.shell, &self.options);
-        Ok(cmd!(shell, "apt-get {options...} --quiet --quiet update").run()?)
-    }
-
-    /// The newest package of a kernel of this series, made for virtual machines.
-    fn newest_kernel(&self, series: &str) -> Result<Option<String>> {
-        let (shell, options) = (&self.shell, &self.options);
-        let names = cmd!(shell, "apt-cache {options...} pkgnames linux-image-")
-            .quiet()
-            .read()?;
-        let newest = names
-            .lines()
-            .filter_map(|name| Some((version(name, series)?, name)))
-            .max();
-        Ok(newest.map(|(_, name)| name.to_owned()))
-    }
-
-    fn unpack(&self, package: &str, into: &Path) -> Result<()> {
-        println!("setup: unpacking {package} into {}", into.display());
-        let (shell, options) = (&self.shell, &self.options);
-        let partial = shell.create_temp_dir()?;
-        let _there = shell.push_dir(partial.path());
-        let download = || {
-            cmd!(
-                shell,
-                "apt-get {options...} --quiet --quiet download {package}"
-            )
-            .run()
-        };
-        if download().is_err() {
-            // The lists are of another day.
-            self.update()?;
-            download()?;
-        }
-        let file = shell.read_dir(".")?.into_iter().next();
-        let file = file.with_context(|| format!("apt-get downloaded no package {package}"))?;
-        shell.create_dir(into)?;
-        Ok(cmd!(shell, "dpkg-deb --extract {file} {into}")
-            .quiet()
-            .run()?)
-    }
+/// The newest package of a kernel of this series, made for virtual machines.
+fn newest_kernel(apt: &Apt, series: &str) -> Result<Option<String>> {
+    let names = apt.names("linux-image-")?.into_iter();
+    let newest = names
+        .filter_map(|name| Some((version(&name, series)?, name)))
+        .max();
+    Ok(newest.map(|(_, name)| name))
 }
 
 /// The numbers in the name of an unsigned cloud kernel of a series, by which the newest is found.
