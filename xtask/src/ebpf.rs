@@ -38,6 +38,16 @@ pub(crate) struct Options {
     /// Build, and compare with the committed objects instead of replacing them.
     #[arg(long)]
     pub(crate) check: bool,
+    /// Build here, and once more from a copy of the source in another directory, and compare the bytes; nothing is
+    /// replaced.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) reproducible: bool,
+}
+
+/// Where the source is and where it is built.
+struct Place {
+    root: PathBuf,
+    target: PathBuf,
 }
 
 /// Builds the objects of all architectures, and replaces or checks the committed ones.
@@ -54,17 +64,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     println!("ebpf: {} at {}", tools.version, tools.linker.display());
 
     // Before the flags are made: they name the directories that this fills.
-    let manifest = workspace::root().join("tracer-ebpf/Cargo.toml");
+    let here = Place {
+        root: workspace::root().to_owned(),
+        target: workspace::target().join("ebpf"),
+    };
+    let manifest = here.root.join("tracer-ebpf/Cargo.toml");
     workspace::bare_cargo(&shell)
         .args(["fetch", "--quiet", "--locked", "--manifest-path"])
         .arg(&manifest)
         .run()?;
-    let mut objects = BTreeMap::new();
-    for arch in ARCHITECTURES {
-        println!("ebpf: building for {arch}");
-        for (prefix, object) in build(&shell, &compiler, &tools, arch)? {
-            objects.insert(format!("{prefix}{arch}.o"), object);
-        }
+    let objects = build_all(&shell, &compiler, &tools, &here)?;
+    if options.reproducible {
+        return compare_with_copy(&shell, &compiler, &tools, &here, &objects);
     }
     let built = Built {
         by: format!(
@@ -93,6 +104,59 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     shell.write_file(committed.join(BUILT), built.to_text())?;
+    Ok(())
+}
+
+/// Builds the objects of all architectures; their bytes by file name.
+fn build_all(
+    shell: &Shell,
+    compiler: &Compiler,
+    tools: &Tools,
+    place: &Place,
+) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut objects = BTreeMap::new();
+    for arch in ARCHITECTURES {
+        println!("ebpf: building for {arch} in {}", place.root.display());
+        for (prefix, object) in build(shell, compiler, tools, place, arch)? {
+            objects.insert(format!("{prefix}{arch}.o"), object);
+        }
+    }
+    Ok(objects)
+}
+
+/// Builds the same source elsewhere, with nothing that was built here, and fails if a byte differs.
+fn compare_with_copy(
+    shell: &Shell,
+    compiler: &Compiler,
+    tools: &Tools,
+    here: &Place,
+    objects: &BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
+    let elsewhere = shell.create_temp_dir()?;
+    // Not as long as the name here, wherever that is.
+    let copy = elsewhere.path().join("a copy of the source");
+    shell.create_dir(&copy)?;
+    for part in ["Cargo.toml", "tracer-common", "tracer-ebpf"] {
+        let from = here.root.join(part);
+        cmd!(shell, "cp -a {from} {copy}").quiet().run()?;
+    }
+    let there = Place {
+        root: copy,
+        target: elsewhere.path().join("target"),
+    };
+    let others = build_all(shell, compiler, tools, &there)?;
+    let mut differing = Vec::new();
+    for (name, bytes) in objects {
+        match others.get(name) == Some(bytes) {
+            true => println!("ebpf: {name} {} is the same in both", sha256(bytes)),
+            false => differing.push(name.as_str()),
+        }
+    }
+    ensure!(
+        differing.is_empty(),
+        "{}: other bytes in another directory",
+        differing.join(", ")
+    );
     Ok(())
 }
 
@@ -140,17 +204,17 @@ fn build(
     shell: &Shell,
     compiler: &Compiler,
     tools: &Tools,
+    place: &Place,
     arch: &str,
 ) -> Result<Vec<(&'static str, Vec<u8>)>> {
-    let package = workspace::root().join("tracer-ebpf");
-    let _in_package = shell.push_dir(&package);
-    let target = workspace::target().join("ebpf");
-    let flags = flags(compiler, arch)?.join("\x1f");
+    let _in_package = shell.push_dir(place.root.join("tracer-ebpf"));
+    let target = &place.target;
+    let flags = flags(compiler, &place.root, arch)?.join("\x1f");
     workspace::bare_cargo(shell)
         .args(["build", "--quiet", "--locked", "--release"])
         .args(["-Z", "build-std=core", "--target", "bpfel-unknown-none"])
         .arg("--target-dir")
-        .arg(&target)
+        .arg(target)
         .env("RUSTC", &compiler.rustc)
         // The library is built with the compiler's unstable features, on a stable compiler too.
         .env("RUSTC_BOOTSTRAP", "1")
@@ -171,7 +235,7 @@ fn build(
                 .run()?;
             let bytes = fs::read(&stripped)
                 .with_context(|| format!("cannot read {}", stripped.display()))?;
-            refuse_paths(&bytes, compiler)?;
+            refuse_paths(&bytes, compiler, &place.root)?;
             refuse_mangled_names(&bytes)?;
             Ok((*prefix, bytes))
         })
@@ -180,7 +244,7 @@ fn build(
 
 /// Compiler flags: the architecture, BTF, and for every path that the object would hold a name that
 /// is the same everywhere.
-fn flags(compiler: &Compiler, arch: &str) -> Result<Vec<String>> {
+fn flags(compiler: &Compiler, root: &Path, arch: &str) -> Result<Vec<String>> {
     let mut flags = vec![
         format!("--cfg=bpf_target_arch=\"{arch}\""),
         // Atomic additions that return the old value; kernels have them since 5.12.
@@ -191,7 +255,7 @@ fn flags(compiler: &Compiler, arch: &str) -> Result<Vec<String>> {
     let mut remap = |from: &Path, to: &str| {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     };
-    remap(workspace::root(), "/gotrace");
+    remap(root, "/gotrace");
     let registry = cargo_home()?.join("registry/src");
     let mut sources: Vec<PathBuf> = fs::read_dir(&registry)
         .with_context(|| format!("cannot read {}", registry.display()))?
@@ -209,10 +273,10 @@ fn flags(compiler: &Compiler, arch: &str) -> Result<Vec<String>> {
 }
 
 /// Fails if an object holds a path of this machine: it would differ elsewhere, and tell tales.
-fn refuse_paths(object: &[u8], compiler: &Compiler) -> Result<()> {
+fn refuse_paths(object: &[u8], compiler: &Compiler, root: &Path) -> Result<()> {
     let source = compiler.source();
     let real = fs::canonicalize(&source)?;
-    for path in [workspace::root(), &cargo_home()?, &source, &real] {
+    for path in [root, &cargo_home()?, &source, &real] {
         let needle = path.as_os_str().as_encoded_bytes();
         ensure!(
             !object.windows(needle.len()).any(|window| window == needle),
