@@ -81,10 +81,12 @@ pub(crate) fn gotrace(arch: Arch) -> Result<PathBuf> {
 /// They do not build, or there is no compiler for them.
 pub(crate) fn tests(arch: Arch, files: &[&str]) -> Result<(PathBuf, Vec<PathBuf>)> {
     let shell = workspace::shell()?;
+    let package = ["--package", "integration-tests"];
+    let package = package.into_iter().filter(|_| !files.is_empty());
     let chosen = files.iter().flat_map(|file| ["--test", file]);
     let said = cargo(&shell, arch, &["build", "--profile", "foreign"])?
         .args(["--package", "tracer-user", "--bin", "gotrace"])
-        .args(["--package", "integration-tests"])
+        .args(package)
         .args(chosen)
         .args(["--message-format", "json-render-diagnostics"])
         .read()

@@ -47,6 +47,9 @@ pub(crate) struct Options {
     /// Only this file of integration tests.
     #[arg(long, value_name = "FILE", conflicts_with = "write")]
     pub(crate) test: Option<String>,
+    /// Run no tests, only ask `gotrace doctor` what the kernel has; what tests said before is forgotten.
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) features: bool,
     /// Seconds that one machine may take.
     #[arg(long, default_value_t = 900)]
     pub(crate) timeout: u64,
@@ -75,6 +78,7 @@ struct Name {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let tests: Vec<&str> = match &options.test {
         Some(only) => vec![only],
+        None if options.features => Vec::new(),
         None => TESTS.iter().map(|(file, _)| *file).collect(),
     };
     let wanted: Vec<Name> = Name::all().filter(|name| name.is_wanted(options)).collect();
@@ -109,7 +113,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             match fs::read_to_string(name.log()) {
                 Ok(text) => {
                     let said: Vec<String> = text.lines().map(str::to_owned).collect();
-                    all.push(name.understand(&said, &tests)?);
+                    let ran = said::files(&said);
+                    all.push(name.understand(&said, &ran)?);
                 }
                 Err(_) => println!("vm: {} on {} never ran", name.series, name.arch.short()),
             }

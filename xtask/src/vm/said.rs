@@ -47,6 +47,14 @@ impl Cell {
     }
 }
 
+/// The files of tests that came to their end.
+pub(super) fn files(said: &[String]) -> Vec<&str> {
+    let ended = said
+        .iter()
+        .filter_map(|line| line.strip_prefix(SAYS)?.strip_prefix("exit "));
+    ended.filter_map(|ended| ended.split(' ').next()).collect()
+}
+
 fn checks(doctor: &str) -> Result<Vec<(String, String, String)>> {
     let document: Value = serde_json::from_str(doctor)
         .with_context(|| format!("gotrace doctor said no document there: {doctor}"))?;
@@ -155,6 +163,7 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
             (&*check.0, &*check.1, &*check.2),
             ("kernel", "ok", "Linux 6.1.0")
         );
+        assert_eq!(files(&said(GOOD)), ["main_job", "exact"]);
         let [main_job, exact] = &cell.files[..] else {
             panic!("{cell:?}");
         };
