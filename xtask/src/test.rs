@@ -71,12 +71,22 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             .args(["--exclude", "integration-tests"])
             .env("GOTRACE_GO", &toolchain.go)
             .env("GOTRACE_CACHE", workspace::cache()?);
-        // A compiler's last steps leave a processor idle.
-        stages.beside(check_more, |stages| {
-            stages.run_tests("unit tests", unit_tests)
-        })?;
+        // A compiler's last steps and tests of one thread leave a processor idle.
+        stages.beside(
+            |stages| {
+                check_more(stages)?;
+                let shell = workspace::shell()?;
+                stages.run("build", || workspace::build_gotrace(&shell))?;
+                Ok(())
+            },
+            |stages| stages.run_tests("unit tests", unit_tests),
+        )?;
     }
-    let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
+    // Of the whole it is there, and this tells where.
+    let gotrace = match whole {
+        true => workspace::build_gotrace(shell)?,
+        false => stages.run("build", || workspace::build_gotrace(shell))?,
+    };
     let cache = workspace::cache()?;
     let integration = |files: &[String], threads: u32, more: &[&str]| {
         let files = files.iter().flat_map(|file| ["--test", file]);
