@@ -65,6 +65,7 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
         kubernetes,
         browser,
     } = tools;
+    let mut built = None;
     if whole {
         let unit_tests = workspace::cargo(shell)
             .args(["test", "--locked", "--no-fail-fast", "--workspace"])
@@ -76,16 +77,15 @@ fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<(
             |stages| {
                 check_more(stages)?;
                 let shell = workspace::shell()?;
-                stages.run("build", || workspace::build_gotrace(&shell))?;
+                built = Some(stages.run("build", || workspace::build_gotrace(&shell))?);
                 Ok(())
             },
             |stages| stages.run_tests("unit tests", unit_tests),
         )?;
     }
-    // Of the whole it is there, and this tells where.
-    let gotrace = match whole {
-        true => workspace::build_gotrace(shell)?,
-        false => stages.run("build", || workspace::build_gotrace(shell))?,
+    let gotrace = match built {
+        Some(gotrace) => gotrace,
+        None => stages.run("build", || workspace::build_gotrace(shell))?,
     };
     let cache = workspace::cache()?;
     let integration = |files: &[String], threads: u32, more: &[&str]| {
