@@ -1,6 +1,7 @@
 //! `gotrace replay`, and `--from` a recording: the same answers, of any moment, whatever the file is like.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use integration_tests::{Finished, Gotrace, Target, require_root};
@@ -276,6 +277,9 @@ fn every_bad_file_is_told_as_what_it_is() {
     let all = events(&told(&recorded.path));
 
     // Nothing can be told.
+    let keyframe = first_keyframe(&whole);
+    let mut damaged = whole.clone();
+    damaged[keyframe.end - 1] ^= 1;
     let mut newer = whole.clone();
     renumber(&mut newer, b"\"version\":1", b"\"version\":9");
     for (name, bytes, expected) in [
@@ -292,6 +296,12 @@ fn every_bad_file_is_told_as_what_it_is() {
             "no file of `gotrace record`",
         ),
         ("newer", &newer, "version 9"),
+        ("damaged", &damaged, "no keyframe in it is whole"),
+        (
+            "hardly begun",
+            &whole[..keyframe.end - 1],
+            "no keyframe in it is whole",
+        ),
     ] {
         let path = recorded.file(name, bytes);
         for command in [
@@ -332,7 +342,7 @@ fn every_bad_file_is_told_as_what_it_is() {
     for (round, number) in random.enumerate() {
         let mut flipped = whole.clone();
         // The index alone may be damaged without a loss, and what begins the file is told apart above.
-        let place = 1000 + number as usize % (whole.len() - 3000);
+        let place = keyframe.end + number as usize % (whole.len() - 2000 - keyframe.end);
         flipped[place] ^= 1 << (number % 8);
         some(&format!("flipped {round} at {place}"), &flipped);
     }
@@ -345,6 +355,20 @@ fn every_bad_file_is_told_as_what_it_is() {
         ]
         .concat(),
     );
+}
+
+/// Where the first keyframe of a file is: blocks are read as docs/format.md has them.
+fn first_keyframe(bytes: &[u8]) -> Range<usize> {
+    const KEYFRAME: u8 = 2;
+    let mut at = 0;
+    loop {
+        let stored = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("four"));
+        let end = at + 40 + stored as usize;
+        if bytes[at + 4] == KEYFRAME {
+            return at..end;
+        }
+        at = end;
+    }
 }
 
 /// Puts other bytes in place of some in the first block, and its checksums right.

@@ -44,6 +44,9 @@ pub enum Error {
     /// There is nothing in it, or nothing whole.
     #[error("it ends before the first whole block")]
     Empty,
+    /// Of no moment is it said what was known then, and without that nothing can be told of what follows.
+    #[error("no keyframe in it is whole")]
+    NoKeyframe,
     /// It is of a later version.
     #[error(
         "its format is version {version}, written by gotrace {by}; this gotrace reads version {VERSION}"

@@ -97,7 +97,7 @@ impl Replay {
         let about = first_keyframe(&mut recording)
             .and_then(|keyframe| serde_json::from_value(keyframe.about).ok());
         let (Some(about), Some(clock)) = (about, recording.clock()) else {
-            return Err(cannot_read(path, &Error::Empty));
+            return Err(cannot_read(path, &Error::NoKeyframe));
         };
         for (file, error) in recording.unopened() {
             tracing::warn!("{} is left out: {error}", file.display());
@@ -299,7 +299,7 @@ fn cannot_read(path: &Path, error: &Error) -> Failure {
         Error::Newer { .. } => "use the version of gotrace that wrote it, or a later one",
         Error::Sealed => "give the file with your age key with --identity",
         Error::WrongKey => "give the key of one of those it was encrypted for with --identity",
-        _ => "it is damaged from its beginning on: take another one",
+        _ => "it is damaged where it begins: take another one",
     })
 }
 
