@@ -59,12 +59,24 @@ impl Group {
     /// Starts a program of tests/programs in it.
     #[track_caller]
     pub fn start(&self, program: &str, arguments: &[&str]) -> Target {
+        self.start_with(program, arguments, &[])
+    }
+
+    /// The same with these variables.
+    #[track_caller]
+    pub fn start_with(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Target {
         let mut command = Command::new("sh");
         command
             .args(["-c", "echo $$ > \"$1\" && shift && exec \"$@\"", "sh"])
             .arg(self.container.join("cgroup.procs"))
             .arg(fixture(program))
-            .args(arguments);
+            .args(arguments)
+            .envs(variables.iter().copied());
         Target::start_command(command)
     }
 

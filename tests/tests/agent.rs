@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
+use integration_tests::otlp::proto::logs::v1::LogRecord;
+use integration_tests::otlp::{Receiver, text};
 use integration_tests::target::{fixture, send};
-use integration_tests::{Gotrace, Target, eventually, http, require_root};
+use integration_tests::{Gotrace, Target, eventually, gotrace, http, pods, require_root};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -165,6 +167,99 @@ fn without_bpf_all_processes_are_listed_now_and_then() {
     for target in [&denied, &not_named] {
         assert!(!finished.objects().iter().any(is_of(target.pid())));
     }
+}
+
+/// Over both ways to speak OTLP, in the sandbox, with settings of a file.
+#[test]
+fn findings_are_sent_as_opentelemetry() {
+    require_root();
+    let directory = tempfile::tempdir().expect("room");
+    let file = directory.path().join("gotrace.toml");
+    let settings =
+        "level = \"full\"\n\n[agent]\nname = \"stuck\"\ninterval = \"200ms\"\ncpu = 100\n";
+    fs::write(&file, settings).expect("it is ours");
+    let pod = pods::Group::make(11);
+    let names = "k8s.namespace.name=shop,k8s.pod.name=cart-1,k8s.deployment.name=cart";
+    let stuck = pod.start_with("stuck", &[], &[("OTEL_RESOURCE_ATTRIBUTES", names)]);
+    for (receiver, protocol) in [
+        (Receiver::grpc(), "grpc"),
+        (Receiver::http(), "http/protobuf"),
+    ] {
+        let mut command = Command::new(gotrace::program());
+        command
+            .args(["agent", "--listen", "127.0.0.1:0", "--config"])
+            .arg(&file)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=Bearer%20secret",
+            )
+            .env(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=test",
+            )
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200");
+        let mut agent = Gotrace::start_command(command);
+        let started = agent.until("started", |_| true);
+        assert_eq!(started["interval_seconds"], 0.2, "{started}");
+        assert_ne!(started["sandbox"], Value::Null, "{started}");
+        let address = started["listening"].as_str().expect("it listens");
+        let of_stuck = is_of(stuck.pid());
+        let finding = agent.until("finding", |line| {
+            of_stuck(line) && line["finding"]["verdict"] == "proven"
+        });
+        let id = finding["finding"]["id"].as_str().expect("text");
+        let record = eventually("it is received", || {
+            let logs = receiver.got().logs;
+            let of_it = |log: &LogRecord| {
+                text(&log.attributes, "gotrace.finding.id") == Some(id)
+                    && log.severity_text == "ERROR"
+            };
+            logs.into_iter().find(of_it)
+        });
+        assert_eq!(record.event_name, "gotrace.finding");
+        assert_eq!(
+            text(&record.attributes, "gotrace.finding.kind"),
+            finding["finding"]["kind"].as_str()
+        );
+        let got = receiver.got();
+        assert!(got.metrics.is_empty() && got.spans.is_empty());
+        assert!(got.authorizations.iter().all(|it| it == "Bearer secret"));
+        // Others of these tests may be stuck as well.
+        let of_pod = got
+            .resources
+            .iter()
+            .filter(|resource| text(&resource.attributes, "k8s.pod.uid") == Some(pod.uid()));
+        let of_pod: Vec<_> = of_pod.collect();
+        assert!(!of_pod.is_empty());
+        for resource in of_pod {
+            for (key, value) in [
+                ("service.name", "cart"),
+                ("k8s.namespace.name", "shop"),
+                ("k8s.pod.name", "cart-1"),
+                ("k8s.deployment.name", "cart"),
+                ("process.executable.name", "stuck"),
+                ("deployment.environment.name", "test"),
+            ] {
+                assert_eq!(text(&resource.attributes, key), Some(value), "{resource:?}");
+            }
+        }
+        eventually("gotrace counts what was taken", || {
+            let (_, metrics) = http::get(&format!("http://{address}/metrics"));
+            let count = receiver.got().logs.len();
+            let counted = format!("gotrace_otel_exported_total{{signal=\"logs\"}} {count}\n");
+            metrics.contains(&counted).then_some(())
+        });
+        let finished = agent.interrupt();
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert!(
+            !finished.stderr.contains("OpenTelemetry"),
+            "{}",
+            finished.stderr
+        );
+    }
+    stuck.end_unharmed();
 }
 
 const POD: &str = "0b5cf8ac-3f3e-4a0a-9f3b-0c1f3c0a5d11";

@@ -195,6 +195,7 @@ pub(super) fn follow(
     };
     let reader = Reader::new(process, settings.options.clone(), pace);
     let (voice, spoken) = (Arc::clone(voice), Arc::clone(&card));
+    let (otel, about) = (settings.otel.clone(), target.info.clone());
     let story = Story::new(
         Telling {
             symbols: Arc::new(symbols.clone()),
@@ -204,15 +205,22 @@ pub(super) fn follow(
                     if let Some(cluster) = &cluster {
                         cluster.report(&spoken.identity, &finding);
                     }
+                    let process = &spoken.process();
+                    if let Some(otel) = &otel {
+                        otel.finding(process, &about, &finding);
+                    }
                     voice.say(Line::Finding {
-                        process: &spoken.process(),
+                        process,
                         finding: &finding,
                     });
                 }
-                Output::Resolved(id) => voice.say(Line::Resolved {
-                    process: &spoken.process(),
-                    id: &id,
-                }),
+                Output::Resolved(id) => {
+                    let process = &spoken.process();
+                    if let Some(otel) = &otel {
+                        otel.resolved(process, &about, &id);
+                    }
+                    voice.say(Line::Resolved { process, id: &id });
+                }
                 // Summaries and reports are not asked for.
                 Output::Summary(_)
                 | Output::Governor { .. }

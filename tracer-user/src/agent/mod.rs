@@ -40,6 +40,7 @@ use tracer_golang::process::ReadOptions;
 use crate::document::WallClock;
 use crate::document::agent::{Line, Started};
 use crate::failure::Failure;
+use crate::otel::NodeOutlet;
 use crate::trace::kernel::watch::Watch;
 
 pub(crate) use discover::Discovery;
@@ -75,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) names: Names,
     /// If the node is one of a cluster.
     pub(crate) cluster: Option<Arc<Cluster>>,
+    /// If findings are to be sent as OpenTelemetry.
+    pub(crate) otel: Option<Arc<NodeOutlet>>,
     pub(crate) clock: WallClock,
 }
 

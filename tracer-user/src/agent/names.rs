@@ -41,7 +41,7 @@ const MOST: u64 = 128 << 10;
 /// A longer name is none.
 const MOST_NAME: usize = 253;
 /// Kinds of workloads, as attributes name them.
-const WORKLOADS: [(&str, &str); 5] = [
+pub(crate) const WORKLOADS: [(&str, &str); 5] = [
     ("k8s.deployment.name", "Deployment"),
     ("k8s.statefulset.name", "StatefulSet"),
     ("k8s.daemonset.name", "DaemonSet"),

@@ -21,6 +21,7 @@ use crate::cli::Level;
 use crate::document::WallClock;
 use crate::document::agent::{Line, PROCESSES, Processes, Refused};
 use crate::kubernetes::Choice;
+use crate::otel::{self, NodeOutlet};
 use crate::target;
 use crate::trace::cpu_clock::CpuClock;
 use crate::trace::kernel::watch::Happened;
@@ -615,6 +616,11 @@ impl Pool {
     /// The cluster, if the node is one of one.
     pub(crate) fn cluster(&self) -> Option<&Cluster> {
         self.settings.cluster.as_deref()
+    }
+
+    /// What became of findings that were sent as OpenTelemetry.
+    pub(crate) fn otel(&self) -> Option<&otel::Health> {
+        self.settings.otel.as_deref().map(NodeOutlet::health)
     }
 
     pub(crate) fn clock(&self) -> WallClock {

@@ -1,5 +1,6 @@
 //! What can be typed of `gotrace agent`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -54,6 +55,15 @@ pub(crate) struct AgentArgs {
     /// Keep all rights that it was started with, and all system calls: to find out whether giving them up is what fails
     #[arg(long)]
     pub(crate) no_sandbox: bool,
+    /// Read settings from the table [agent] of this file (TOML; see `gotrace config --help`)
+    /// [default: /etc/gotrace/config.toml, then the user's own]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "GOTRACE_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) serve: ServeArgs,
     #[command(flatten)]

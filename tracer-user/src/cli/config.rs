@@ -7,12 +7,15 @@ use clap::{Args, Subcommand};
 use super::Format;
 
 /// `--help` of `config`.
-const CONFIG: &str = "A file of settings (TOML) says what `run` and `record` take as flags, by the flags' names:\n\n  \
+const CONFIG: &str = "A file of settings (TOML) says what `run` and `record`, and in a table of its own `agent`, take as \
+    flags, by the flags' names:\n\n  \
     level = \"auto\"\n  \
     budget = 0.5\n  \
     listen = \"0.0.0.0:9477\"\n  \
-    token-file = \"/etc/gotrace/token\"\n\n\
-    A flag counts before a variable (GOTRACE_LEVEL for --level), that before a file, that before the default. Without \
+    token-file = \"/etc/gotrace/token\"\n\n  \
+    [agent]\n  \
+    deny = [\"kubelet\", \"containerd*\"]\n\n\
+    A flag counts before a variable (GOTRACE_LEVEL for --level, GOTRACE_AGENT_LEVEL of the agent), that before a file, that before the default. Without \
     --config there are /etc/gotrace/config.toml and, before that, gotrace/config.toml in $XDG_CONFIG_HOME or ~/.config. \
     Secrets are only ever named by their files.\n\n\
     Examples:\n  \

@@ -15,6 +15,7 @@ use crate::document::agent::Started;
 use crate::failure::Failure;
 use crate::kubernetes;
 use crate::malloc;
+use crate::otel::{self, NodeExporter};
 use crate::sandbox;
 use crate::serve::{self, Door};
 use crate::trace::preflight::Host;
@@ -28,6 +29,10 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
     let (runtime, mut signals) = Signals::listen()?;
     let selection = Selection::new(&args.name, &args.deny)?;
     let cluster = kubernetes::Config::new(&args.kubernetes)?;
+    let otel = {
+        let _inside = runtime.enter();
+        otel::Config::from_environment()?
+    };
     let door = Door::open(&args.serve)?;
     let host = Host::look();
     let discovery = match args.scan {
@@ -45,6 +50,10 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
     // All that needs more than the agent keeps is open, and no thread was started that would keep it.
     let sandbox = (!args.no_sandbox).then(sandbox::enter).transpose()?;
     let cluster = cluster.map(Cluster::start).transpose()?;
+    let clock = WallClock::new(ktime_now());
+    let node = args.kubernetes.node.clone();
+    let otel = otel.map(|config| NodeExporter::start(config, clock, node.clone()));
+    let otel = otel.transpose()?.flatten();
     let settings = Settings {
         discovery,
         interval: args.interval,
@@ -68,7 +77,8 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             None => Arc::new(names::from_environment),
         },
         cluster: cluster.clone(),
-        clock: WallClock::new(ktime_now()),
+        otel: otel.as_ref().map(NodeExporter::outlet),
+        clock,
     };
     let started = Started {
         discovery: match discovery {
@@ -84,7 +94,7 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
             .and_then(Door::address)
             .map(|address| address.to_string()),
         tls: door.as_ref().is_some_and(Door::has_tls),
-        node: args.kubernetes.node.clone(),
+        node,
         sandbox,
     };
     let agent = Agent::start(settings, opened, &started)?;
@@ -99,6 +109,9 @@ pub(super) fn agent(args: &AgentArgs) -> anyhow::Result<Verdict> {
     agent.finish();
     if let Some(cluster) = cluster {
         cluster.finish();
+    }
+    if let Some(otel) = otel {
+        otel.finish();
     }
     server?;
     Ok(Verdict::Clean)

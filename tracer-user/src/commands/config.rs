@@ -22,7 +22,8 @@ struct Document {
 /// What holds of a setting.
 #[derive(Serialize)]
 struct Holds {
-    name: &'static str,
+    /// That of its flag, with `agent.` before it if it is the agent's.
+    name: String,
     /// As it would be typed; `null` if there is none, or if the program decides.
     value: Option<String>,
     /// `environment`, `file` or `default`.
@@ -71,7 +72,7 @@ fn show(file: Option<PathBuf>, format: Format) -> anyhow::Result<Verdict> {
     for setting in &document.settings {
         let from = setting.from.as_deref().unwrap_or(setting.source);
         table.add_row([
-            setting.name.to_owned(),
+            setting.name.clone(),
             text::safe(setting.value.as_deref().unwrap_or("-")).into_owned(),
             text::safe(from).into_owned(),
         ]);
@@ -81,7 +82,7 @@ fn show(file: Option<PathBuf>, format: Format) -> anyhow::Result<Verdict> {
 }
 
 fn holds(key: &Key, files: &[File]) -> Holds {
-    let name = key.name;
+    let name = key.name();
     if let Ok(value) = std::env::var(key.variable) {
         return Holds {
             name,
@@ -93,7 +94,7 @@ fn holds(key: &Key, files: &[File]) -> Holds {
     let of_file = |file: &File| {
         let setting = file.setting(key)?;
         Some(Holds {
-            name,
+            name: name.clone(),
             value: Some(value(setting)),
             source: "file",
             from: Some(format!("{}:{}", file.path.display(), setting.line)),
@@ -104,7 +105,7 @@ fn holds(key: &Key, files: &[File]) -> Holds {
         .rev()
         .find_map(of_file)
         .unwrap_or_else(|| Holds {
-            name,
+            name: name.clone(),
             value: default(key),
             source: "default",
             from: None,
@@ -122,7 +123,7 @@ fn value(setting: &Setting) -> String {
 /// What the parser of flags takes where nothing is said.
 fn default(key: &Key) -> Option<String> {
     let command = config::command();
-    let command = command.find_subcommand("record")?;
+    let command = command.find_subcommand(key.command())?;
     let arg = command
         .get_arguments()
         .find(|arg| arg.get_id() == key.id().as_str())?;

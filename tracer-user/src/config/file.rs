@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::error::{ContextKind, ErrorKind};
 use toml::{Spanned, Value};
 
-use super::keys::{KEYS, Key};
+use super::keys::{AGENT, KEYS, Key};
 use crate::failure::Failure;
 
 /// As like as this, a name is suggested.
@@ -22,9 +22,9 @@ pub(crate) struct File {
 }
 
 /// One setting of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Setting {
-    pub(crate) name: &'static str,
+    key: &'static Key,
     /// Its values as they would be typed; none of a flag that is off, `None` of one that has no value.
     pub(crate) values: Vec<Option<String>>,
     /// Its line in the file, from 1.
@@ -35,8 +35,8 @@ impl Setting {
     /// The flags that say the same.
     pub(super) fn typed(&self) -> Vec<String> {
         let flag = |value: &Option<String>| match value {
-            Some(value) => format!("--{}={value}", self.name),
-            None => format!("--{}", self.name),
+            Some(value) => format!("--{}={value}", self.key.flag),
+            None => format!("--{}", self.key.flag),
         };
         self.values.iter().map(flag).collect()
     }
@@ -70,22 +70,30 @@ impl File {
             let place = format!("{}:{}", path.display(), line(text, at));
             Failure::new(place).because(cause).next(next)
         };
-        let table: BTreeMap<Spanned<String>, Spanned<Value>> =
-            toml::from_str(text).map_err(|error| {
-                let at = error.span().map_or(0, |span| span.start);
-                wrong(
-                    at,
-                    error.message(),
-                    "settings are lines such as `level = \"full\"`".to_owned(),
-                )
-            })?;
+        let no_toml = |error: toml::de::Error| {
+            let at = error.span().map_or(0, |span| span.start);
+            wrong(
+                at,
+                error.message(),
+                "settings are lines such as `level = \"full\"`".to_owned(),
+            )
+        };
+        let all: Table = toml::from_str(text).map_err(no_toml)?;
+        let Tables { agent } = toml::from_str(text).map_err(no_toml)?;
+        let of_traces = all.iter().filter(|(name, _)| name.get_ref() != AGENT);
+        let of_traces = of_traces.map(|setting| (None, setting));
+        let of_agent = agent.iter().map(|setting| (Some(AGENT), setting));
         let mut settings = Vec::new();
-        for (name, value) in &table {
+        for (table, (name, value)) in of_traces.chain(of_agent) {
             let at = name.span().start;
             let name = name.get_ref();
-            let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-                let cause = format!("there is no setting `{name}`");
-                return Err(wrong(at, &cause, advice(name)));
+            let mut keys = KEYS.iter().filter(|key| key.table() == table);
+            let Some(key) = keys.find(|key| key.flag == name) else {
+                let cause = match table {
+                    Some(table) => format!("there is no setting `{name}` in [{table}]"),
+                    None => format!("there is no setting `{name}`"),
+                };
+                return Err(wrong(at, &cause, advice(table, name)));
             };
             let values = values(value.get_ref());
             let values = values.map_err(|cause| {
@@ -96,12 +104,15 @@ impl File {
                 )
             })?;
             let setting = Setting {
-                name: key.name,
+                key,
                 values,
                 line: line(text, at),
             };
-            check(key, &setting).map_err(|cause| {
-                let next = format!("`gotrace record --help` tells what --{name} takes");
+            check(&setting).map_err(|cause| {
+                let next = format!(
+                    "`gotrace {} --help` tells what --{name} takes",
+                    key.command()
+                );
                 wrong(at, &format!("{name}: {cause}"), next)
             })?;
             settings.push(setting);
@@ -115,13 +126,23 @@ impl File {
 
     /// What it says of a key.
     pub(crate) fn setting(&self, key: &Key) -> Option<&Setting> {
-        self.settings.iter().find(|it| it.name == key.name)
+        self.settings.iter().find(|it| std::ptr::eq(it.key, key))
     }
 
     /// All that it says, in its order.
     pub(crate) fn settings(&self) -> &[Setting] {
         &self.settings
     }
+}
+
+/// Settings with where they are.
+type Table = BTreeMap<Spanned<String>, Spanned<Value>>;
+
+/// The tables that a file may have.
+#[derive(serde::Deserialize)]
+struct Tables {
+    #[serde(default)]
+    agent: Table,
 }
 
 /// The line of a position, from 1.
@@ -131,7 +152,7 @@ fn line(text: &str, at: usize) -> usize {
 }
 
 /// What to do about a name that is none.
-fn advice(name: &str) -> String {
+fn advice(table: Option<&str>, name: &str) -> String {
     if ["token", "password", "secret", "key"]
         .iter()
         .any(|word| name.contains(word))
@@ -139,13 +160,21 @@ fn advice(name: &str) -> String {
         return "a secret has no place here: name a file that has it (`token-file`, `tls-key`)"
             .to_owned();
     }
-    let likeness = |key: &Key| strsim::jaro(name, key.name);
+    // What has the right name in the wrong place comes before what is only like it.
+    let likeness = |key: &Key| {
+        let here = if key.table() == table { 0.01 } else { 0.0 };
+        strsim::jaro(name, key.flag) + here
+    };
     let best = KEYS
         .iter()
         .max_by(|one, other| likeness(one).total_cmp(&likeness(other)))
         .filter(|key| likeness(key) >= LIKE);
     match best {
-        Some(key) => format!("did you mean `{}`?", key.name),
+        Some(key) if key.table() != table => match key.table() {
+            Some(table) => format!("did you mean `{}` in [{table}]?", key.flag),
+            None => format!("did you mean `{}`, which is in no table?", key.flag),
+        },
+        Some(key) => format!("did you mean `{}`?", key.flag),
         None => "`gotrace config show` lists all settings".to_owned(),
     }
 }
@@ -173,10 +202,13 @@ fn one(value: &Value) -> Result<String, String> {
 }
 
 /// Asks the parser of flags.
-fn check(key: &Key, setting: &Setting) -> Result<(), String> {
-    let mut line: Vec<String> = ["gotrace", "record", "--pid=1", "--output=x"]
-        .map(str::to_owned)
-        .to_vec();
+fn check(setting: &Setting) -> Result<(), String> {
+    let key = setting.key;
+    let line: &[&str] = match key.command() {
+        "agent" => &["gotrace", "agent"],
+        _ => &["gotrace", "record", "--pid=1", "--output=x"],
+    };
+    let mut line: Vec<String> = line.iter().map(|&word| word.to_owned()).collect();
     line.extend(setting.typed());
     let Err(error) = super::command().try_get_matches_from(line) else {
         return Ok(());
@@ -210,7 +242,7 @@ fn check(key: &Key, setting: &Setting) -> Result<(), String> {
         (Some(cause), ..) => cause,
         (None, Some(valid), _) => valid,
         (None, None, false) => value,
-        (None, None, true) if setting.values.is_empty() => format!("{} is needed", key.name),
+        (None, None, true) if setting.values.is_empty() => format!("{} is needed", key.flag),
         (None, None, true) => several(),
     })
 }
@@ -226,7 +258,7 @@ mod tests {
     #[test]
     fn settings_are_as_they_would_be_typed() {
         let text = "# the daemon\nlevel = \"park\"\n\non-metric = [\"loss.records>0\", \"goroutines.total>9\"]\n\
-                    expose-values = false\nvalues = 3\n";
+                    expose-values = false\nvalues = 3\n[agent]\nlevel = [\"park\", \"api*=full\"]\n";
         let file = parsed(text).expect("it is right");
         let typed: Vec<String> = file.settings().iter().flat_map(Setting::typed).collect();
         assert_eq!(
@@ -235,11 +267,13 @@ mod tests {
                 "--level=park",
                 "--on-metric=loss.records>0",
                 "--on-metric=goroutines.total>9",
-                "--values=3"
+                "--values=3",
+                "--level=park",
+                "--level=api*=full",
             ]
         );
         let lines: Vec<usize> = file.settings().iter().map(|it| it.line).collect();
-        assert_eq!(lines, [2, 4, 5, 6]);
+        assert_eq!(lines, [2, 4, 5, 6, 8]);
     }
 
     #[test]
@@ -263,6 +297,19 @@ mod tests {
                 ["c.toml:1", "level", "2 values"],
             ),
             ("level = \n", ["c.toml:1", "c.toml", "next: "]),
+            (
+                "[agent]\nlevel = \"loud\"\n",
+                ["c.toml:2", "`loud`", "gotrace agent --help"],
+            ),
+            (
+                "[agent]\nring = \"1s\"\n",
+                ["c.toml:2", "in [agent]", "which is in no table"],
+            ),
+            (
+                "node-budget = 1\n",
+                ["c.toml:1", "`node-budget`", "in [agent]?"],
+            ),
+            ("agent = 1\n", ["c.toml:1", "integer", "next: "]),
         ] {
             let error = parsed(text).expect_err(text);
             for part in parts {

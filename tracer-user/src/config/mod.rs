@@ -1,4 +1,4 @@
-//! Settings of `run` and `record` that are not typed: a flag counts before a variable, that before a file, that
+//! Settings of `run`, `record` and `agent` that are not typed: a flag counts before a variable, that before a file, that
 //! before the default. The files' values are read as if they were typed, so that a file can say what a flag can.
 
 mod file;
@@ -17,7 +17,7 @@ pub(crate) use file::{File, Setting};
 pub(crate) use keys::{KEYS, Key};
 
 /// The commands that have settings.
-const COMMANDS: [&str; 2] = ["run", "record"];
+const COMMANDS: [&str; 3] = ["run", "record", "agent"];
 /// The file for all users.
 const SYSTEM_FILE: &str = "/etc/gotrace/config.toml";
 /// A user's own, in the directory that is meant for that.
@@ -124,8 +124,8 @@ fn is_given(command: &Command, matches: &ArgMatches, key: &Key) -> bool {
         .get_arguments()
         .find(|arg| arg.get_id() == id.as_str());
     let conflicts = arg.map_or(Vec::new(), |arg| command.get_arg_conflicts_with(arg));
-    // A budget is of `--level auto` alone.
-    (id == "budget" && given("level"))
+    // Of a trace, a budget is of `--level auto` alone.
+    (id == "budget" && !key.is_of("agent") && given("level"))
         || given(&id)
         || conflicts.iter().any(|other| given(other.get_id().as_str()))
 }
@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn files_say_what_nobody_typed() {
-        let text = "level = \"full\"\nbudget = 2\nallow-host = [\"a\", \"b\"]\ninsecure-listen = true\nmax-age = \"1h\"";
+        let text = "level = \"full\"\nbudget = 2\nallow-host = [\"a\", \"b\"]\ninsecure-listen = true\nmax-age = \"1h\"\n\
+                    [agent]\ndeny = [\"a\", \"b\"]\nbudget = 3\nlevel = \"wake\"";
         for (line, expected) in [
             (
                 "gotrace run --pid 1",
@@ -168,6 +169,10 @@ mod tests {
                 "gotrace record --pid 1 -o d -l park --allow-host=a --allow-host=b --insecure-listen --max-age=1h",
             ),
             ("gotrace goroutines --pid 1", "gotrace goroutines --pid 1"),
+            (
+                "gotrace agent --level park",
+                "gotrace agent --level park --deny=a --deny=b --budget=3",
+            ),
         ] {
             assert_eq!(completed(line, text), expected);
         }
@@ -176,19 +181,33 @@ mod tests {
     #[test]
     fn every_setting_is_a_flag_with_a_variable() {
         let all = command();
-        for key in &KEYS {
+        for key in KEYS.iter() {
             for name in COMMANDS.into_iter().filter(|name| key.is_of(name)) {
                 let command = all.find_subcommand(name).expect("it is a command");
                 let arg = command
                     .get_arguments()
-                    .find(|arg| arg.get_long() == Some(key.name))
-                    .unwrap_or_else(|| panic!("{name} has no --{}", key.name));
+                    .find(|arg| arg.get_long() == Some(key.flag))
+                    .unwrap_or_else(|| panic!("{name} has no --{}", key.flag));
                 assert_eq!(arg.get_id().as_str(), key.id());
                 let env = arg.get_env().and_then(std::ffi::OsStr::to_str);
                 assert_eq!(env, Some(key.variable));
-                let name = key.variable.strip_prefix("GOTRACE_").unwrap_or_default();
-                assert_eq!(name.to_lowercase(), key.id());
+                let variable = key.variable.to_lowercase();
+                assert!(variable.ends_with(&key.id()) || variable == "node_name");
             }
+        }
+    }
+
+    /// A flag of the agent that has no setting would be missed.
+    #[test]
+    fn every_flag_of_the_agent_can_be_set() {
+        let all = command();
+        let agent = all.find_subcommand("agent").expect("it is a command");
+        for arg in agent.get_arguments() {
+            let flag = arg.get_long().expect("it has no other arguments");
+            let is_set = KEYS
+                .iter()
+                .any(|key| key.is_of("agent") && key.flag == flag);
+            assert_eq!(is_set, flag != "config", "{flag}");
         }
     }
 }

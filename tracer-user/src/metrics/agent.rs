@@ -18,6 +18,7 @@ use crate::agent::Pool;
 use crate::agent::names::PodNames;
 use crate::agent::told::{Told, Whose};
 use crate::cli::Level;
+use crate::otel::Signal;
 use crate::trace::measure::{Channels, Measured};
 
 /// Sets of labels of their own; the processes of the rest, those with the fewest goroutines, are `other`.
@@ -261,6 +262,9 @@ fn agent(to: &mut Families<'_>, pool: &Pool) {
         to.count(&own::PODS_LEFT_OUT, &[], health.left_out);
         to.count(&own::POD_EVENTS, &["sent"], health.events_sent);
         to.count(&own::POD_EVENTS, &["dropped"], health.events_dropped);
+    }
+    if let Some(health) = pool.otel() {
+        super::exported(to, &[Signal::Logs], health);
     }
     super::own(to);
 }

@@ -46,7 +46,7 @@ pub(crate) fn families(
         governed(to, governor);
     }
     if let Some(health) = otel {
-        exported(to, health);
+        exported(to, &Signal::ALL, health);
     }
     own(to);
     families.finish()
@@ -265,8 +265,8 @@ fn governed(to: &mut Families<'_>, governor: &Governor) {
     }
 }
 
-fn exported(to: &mut Families<'_>, health: &Health) {
-    for signal in Signal::ALL {
+fn exported(to: &mut Families<'_>, signals: &[Signal], health: &Health) {
+    for &signal in signals {
         let [exported, dropped, failures] = health.counts(signal);
         to.count(&all::OTEL_EXPORTED, &[signal.name()], exported);
         to.count(&all::OTEL_DROPPED, &[signal.name()], dropped);

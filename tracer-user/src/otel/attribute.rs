@@ -5,7 +5,8 @@ use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, InstrumentationScope, KeyValue,
 };
 
-use crate::document::Site;
+use crate::document::{Site, Target};
+use crate::target::file_name;
 
 /// What can be the value of an attribute.
 pub(super) fn value(value: Value) -> AnyValue {
@@ -57,6 +58,18 @@ pub(super) fn code(site: &Site) -> [KeyValue; 3] {
 pub(super) fn place(site: &Site) -> String {
     let file = site.file.rsplit('/').next().unwrap_or_default();
     format!("{} {file}:{}", site.function, site.line)
+}
+
+/// The process that it is about, by the semantic conventions.
+pub(super) fn process(target: &Target) -> [KeyValue; 6] {
+    [
+        count("process.pid", target.pid.into()),
+        text("process.executable.name", file_name(&target.exe)),
+        text("process.executable.path", target.exe.to_string_lossy()),
+        text("process.runtime.name", "go"),
+        text("process.runtime.version", target.go_version.clone()),
+        text("host.arch", target.arch.clone()),
+    ]
 }
 
 /// Who says all this.

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use percent_encoding::percent_decode_str;
 
+use super::attribute::text;
 use super::client::Client;
 use crate::failure::Failure;
 
@@ -119,7 +122,22 @@ impl Config {
         }))
     }
 
-    pub(super) fn sends(&self, signal: Signal) -> bool {
+    /// A resource with these attributes, and those that all have.
+    pub(super) fn resource(&self, mut attributes: Vec<KeyValue>) -> Resource {
+        attributes.push(text("telemetry.distro.name", "gotrace"));
+        attributes.push(text("telemetry.distro.version", env!("CARGO_PKG_VERSION")));
+        for (key, value) in &self.resource {
+            // Whoever says it knows better.
+            attributes.retain(|attribute| attribute.key != *key);
+            attributes.push(text(key, value.clone()));
+        }
+        Resource {
+            attributes,
+            ..Resource::default()
+        }
+    }
+
+    pub(super) const fn sends(&self, signal: Signal) -> bool {
         self.destinations[signal as usize].is_some()
     }
 }

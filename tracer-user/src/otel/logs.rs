@@ -1,10 +1,13 @@
 //! Findings as log records: one as `run` tells it, when it is new, surer, much larger, or over.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use tracer_model::detect::Verdict;
 
-use super::attribute::{code, count, place, text, texts, value};
+use super::attribute::{code, count, place, scope, text, texts, value};
+use super::client::Batch;
 use crate::document::findings::{ChainLink, Entry};
 
 /// Goroutines and links of a chain that are named; how many there are is said all the same.
@@ -51,6 +54,22 @@ pub(super) fn finding(entry: &Entry, now: u64) -> LogRecord {
         event_name: "gotrace.finding".to_owned(),
         ..LogRecord::default()
     }
+}
+
+/// Records of several, each with what it is about.
+pub(super) fn batch(records: impl IntoIterator<Item = (Resource, Vec<LogRecord>)>) -> Batch {
+    let of = |(resource, log_records)| ResourceLogs {
+        resource: Some(resource),
+        scope_logs: vec![ScopeLogs {
+            scope: Some(scope()),
+            log_records,
+            ..ScopeLogs::default()
+        }],
+        ..ResourceLogs::default()
+    };
+    Batch::Logs(ExportLogsServiceRequest {
+        resource_logs: records.into_iter().map(of).collect(),
+    })
 }
 
 /// A finding that is over.
