@@ -32,6 +32,7 @@ var (
 	mode = flag.String("mode", "buffered", "buffered: each goroutine alone on its own channel, nothing blocks; pingpong: pairs on unbuffered channels")
 	size = flag.Int("n", 2, "goroutines, or pairs of them")
 	rate = flag.Float64("rate", 0, "operations a second, all together; 0 is as fast as possible")
+	work = flag.Duration("work", 0, "CPU time that a pair takes for each ball")
 )
 
 // worker counts its operations on a cache line of its own.
@@ -177,8 +178,15 @@ func pong(w *worker, ball <-chan int, back chan<- int) {
 		if !ok {
 			return
 		}
+		spin(*work)
 		w.sends.Add(1)
 		back <- value
+	}
+}
+
+// spin takes CPU time, as long as nobody else has the CPU.
+func spin(long time.Duration) {
+	for begin := time.Now(); long > 0 && time.Since(begin) < long; {
 	}
 }
 

@@ -156,7 +156,19 @@ impl Tracer {
                 self.count();
             }
         }
+        self.end();
+    }
+
+    /// Removes all probes and takes in what they said.
+    fn end(&mut self) {
+        if let Some(Ok(loaded)) = &mut self.loaded {
+            let attachments = self.traced.iter_mut().flatten();
+            let attachments = attachments.filter_map(|traced| traced.attachment.take());
+            loaded.kernel.detach_all(attachments.collect());
+        }
+        self.drain_all();
         for slot in 0..self.traced.len() {
+            self.take_rest(slot);
             self.leave(slot);
         }
     }
@@ -375,12 +387,21 @@ impl Tracer {
             return;
         };
         loaded.kernel.detach(attachment);
-        // What others write meanwhile comes after all of it.
+        self.drain_all();
+        self.take_rest(slot);
+    }
+
+    /// Takes in all that the ring holds. What others write meanwhile comes after that.
+    fn drain_all(&mut self) {
         for _ in 0..=RING_BYTES as usize / LEAST_RECORD / DRAIN_RECORDS {
             if self.drain() {
                 break;
             }
         }
+    }
+
+    /// Tells the story of a process what its probes said, which are removed.
+    fn take_rest(&mut self, slot: usize) {
         if let Some(Some(traced)) = self.traced.get_mut(slot) {
             let mut story = traced.followed.story();
             if let Some(lost) = traced.lost.take() {

@@ -14,6 +14,7 @@ pub(crate) mod watch;
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
 
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::uprobe::{UProbeAttachLocation, UProbeAttachPoint, UProbeLink, UProbeScope};
@@ -56,6 +57,8 @@ pub(crate) enum KernelError {
     Map { map: &'static str, cause: String },
 }
 
+/// Threads that remove the probes of many targets.
+const REMOVERS: usize = 32;
 /// What a ring of this size holds before the reader is woken early: half of it.
 const WAKEUP_SHARE: u64 = 2;
 
@@ -166,7 +169,7 @@ impl Links {
     fn remove(self) {
         match self {
             Links::One { link: _ } => {}
-            Links::Each(links) => std::thread::scope(|scope| {
+            Links::Each(links) => thread::scope(|scope| {
                 for link in links {
                     scope.spawn(move || drop(link));
                 }
@@ -297,11 +300,33 @@ impl Kernel {
     /// Removing takes the kernel a while, one after the other, so without the first step what one
     /// probe says would miss its counterpart of another one.
     pub(crate) fn detach(&mut self, attachment: Attachment) -> usize {
+        self.silence(&attachment);
+        attachment.links.remove();
+        attachment.probes
+    }
+
+    /// The same for many targets, at the same time: the kernel waits for each link until no CPU runs its programs any
+    /// more (some 40 ms), and can do that for several at once.
+    pub(crate) fn detach_all(&mut self, mut attachments: Vec<Attachment>) {
+        for attachment in &attachments {
+            self.silence(attachment);
+        }
+        let each = attachments.len().div_ceil(REMOVERS).max(1);
+        thread::scope(|scope| {
+            while !attachments.is_empty() {
+                let some = attachments.split_off(attachments.len().saturating_sub(each));
+                let remove = move || some.into_iter().for_each(|it| it.links.remove());
+                // What a thread that cannot be had was to remove is removed as it is dropped.
+                let _ = thread::Builder::new().spawn_scoped(scope, remove);
+            }
+        });
+    }
+
+    /// Nothing that the probes of a target meet is told any more.
+    fn silence(&mut self, attachment: &Attachment) {
         if let Err(error) = self.configure(attachment.slot, silent(attachment.config)) {
             tracing::warn!("the probes go on until they are removed: {error}");
         }
-        attachment.links.remove();
-        attachment.probes
     }
 
     /// The counters of a slot on every CPU.
