@@ -48,7 +48,11 @@ fn check_hits(report: &Value, truth: &Value) -> u64 {
 
     let lost = number(&report["loss"]["records"]);
     let arrived = number(&report["totals"]["events"]);
-    assert_eq!(arrived + lost, all_hits(report), "{report:#}");
+    // While probes are removed, what hits them is counted and told by nobody. Emulated, and one by one as before Linux
+    // 6.6, that takes so long that the runtime's own goroutines do.
+    let untold = all_hits(report).checked_sub(arrived + lost);
+    let most = if is_emulated() { 100 } else { 0 };
+    assert!(untold.is_some_and(|untold| untold <= most), "{report:#}");
     let by_cpu = report["loss"]["by_cpu"].as_array().expect("a list");
     assert_eq!(by_cpu.iter().map(number).sum::<u64>(), lost);
     lost
