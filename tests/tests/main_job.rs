@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use integration_tests::profile::{self, Call};
-use integration_tests::{Finished, Gotrace, Target, eventually, http, require_root};
+use integration_tests::{Finished, Gotrace, Target, eventually, http, is_emulated, require_root};
 use serde_json::Value;
 
 /// Leaks come fast and stop at this number, so that the picture soon stands still.
@@ -178,8 +178,10 @@ fn text_shows_goroutines_channels_and_both_sides() {
         assert_eq!(finished.code, Some(1), "findings: {finished:#?}");
         finished
     };
+    // A proof takes a few searches.
+    let long = if is_emulated() { "48s" } else { "8s" };
     let texts = [
-        run(&["run", "--pid", &pid, "--duration", "8s", "--listen", "off"]).text(),
+        run(&["run", "--pid", &pid, "--duration", long, "--listen", "off"]).text(),
         run(&["deadlocks", "--pid", &pid]).text(),
     ];
     let profile = pprof(&demo);

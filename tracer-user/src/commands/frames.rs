@@ -15,8 +15,9 @@ use crate::top::{Event, State, draw};
 
 /// A large terminal.
 const SCREEN: Rect = Rect::new(0, 0, 200, 60);
-/// What is pressed, over and over: steps, ends, other orders, a filter letter by letter, the lists, a closer look.
-const KEYS: &str = "jjGgsssssrr/main\n\x1b234\n\x1b1\n\x1b";
+/// What is pressed, over and over: steps, ends, other orders, a filter letter by letter, all that in
+/// another list, the lists, a closer look.
+const KEYS: &str = "jjGgsssssrr/main\n\x1b2G/cafe\n\x1bsss34\n\x1b1\n\x1b";
 
 /// Milliseconds.
 #[derive(Serialize)]

@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
 use tracer_model::ids::{ChanAddr, Goid};
 use tracer_model::snapshot::{Channel, Goroutine, State};
 use tracer_model::wait::WaitReason;
@@ -220,14 +222,18 @@ impl List {
                     (self.system || !it.system) && words.keep(look, row, it)
                 })
             }
-            Tab::Channels => keep(rows, &look.snapshot.channels, |_, it| {
-                filter.is_empty()
-                    || filter.keeps_texts(&[
-                        &it.addr.to_string(),
-                        &it.elem_type.to_lowercase(),
-                        channel_state(it),
-                    ])
-            }),
+            Tab::Channels if filter.is_empty() => rows.to_vec(),
+            Tab::Channels => {
+                let types = Types::new(&look.snapshot.channels);
+                keep(rows, &look.snapshot.channels, |_, it| {
+                    let name = types.lower(&it.elem_type);
+                    filter.keeps(|word| {
+                        name.contains(word)
+                            || channel_state(it).contains(word)
+                            || is_in_address(it.addr, word)
+                    })
+                })
+            }
             Tab::Findings => keep(rows, &look.findings, |_, it| {
                 filter.keeps_texts(&[
                     it.kind.name(),
@@ -373,6 +379,39 @@ impl<'a> Words<'a> {
     }
 }
 
+/// The types of channels in lower case: there are few, where channels are many.
+struct Types<'a>(FxHashMap<&'a str, String>);
+
+impl<'a> Types<'a> {
+    fn new(channels: &'a [Channel]) -> Types<'a> {
+        let mut types = FxHashMap::default();
+        for channel in channels {
+            let name = &*channel.elem_type;
+            types.entry(name).or_insert_with(|| name.to_lowercase());
+        }
+        Types(types)
+    }
+
+    fn lower(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+}
+
+/// Whether a word is a part of an address as it is written.
+fn is_in_address(addr: ChanAddr, word: &str) -> bool {
+    let can_be = |letter: u8| letter.is_ascii_hexdigit() || letter == b'x';
+    let written = || {
+        // Of many channels: nothing is allocated.
+        let mut room = [0; 20];
+        let mut rest = &mut room[..];
+        write!(rest, "{addr}").ok()?;
+        let left = rest.len();
+        let used = room.get(..room.len() - left)?;
+        Some(std::str::from_utf8(used).ok()?.contains(word))
+    };
+    word.bytes().all(can_be) && written().unwrap_or(false)
+}
+
 /// Whether a word is in one of its labels.
 fn has_label(goroutine: &Goroutine, word: &str) -> bool {
     let mut labels = goroutine.labels.iter();
@@ -463,5 +502,24 @@ pub(super) const fn channel_state(channel: &Channel) -> &'static str {
         Channel { closed: true, .. } => "closed",
         Channel { len, cap, .. } if *cap > 0 && *len == *cap => "full",
         _ => "open",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_by_any_part_of_it() {
+        for (word, is) in [
+            ("0xc000", true),
+            ("c0001000", true),
+            ("0", true),
+            ("c0002", false),
+            ("chan", false),
+        ] {
+            assert_eq!(is_in_address(ChanAddr(0xc000_1000), word), is, "{word}");
+        }
+        assert!(is_in_address(ChanAddr(u64::MAX), "0xffffffffffffffff"));
     }
 }
