@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use rustc_hash::FxHashMap;
@@ -251,7 +250,7 @@ impl List {
     fn all_in_order(&self, look: &Look) -> Vec<u32> {
         match self.tab {
             Tab::Goroutines => self.goroutines(look),
-            Tab::Channels => self.channels(&look.snapshot.channels),
+            Tab::Channels => self.channels(look),
             Tab::Findings => self.findings(&look.findings),
             Tab::Sites => self.sites(&look.sites),
         }
@@ -275,14 +274,12 @@ impl List {
         }
     }
 
-    fn channels(&self, all: &[Channel]) -> Vec<u32> {
+    /// Those that are equal in what the list goes by are by address.
+    fn channels(&self, look: &Look) -> Vec<u32> {
         let most = |number: usize| u64::MAX - number as u64;
-        let mut all: Vec<(&Channel, u32)> = all.iter().zip(0..).collect();
-        // Those that are equal in what the list goes by are by address.
-        if self.order != 2 && self.order != 3 {
-            all.sort_unstable_by_key(|(it, _)| it.addr);
-        }
-        let all = all.into_iter();
+        let all = &look.snapshot.channels;
+        let by_addr = look.by_addr().iter();
+        let all = by_addr.filter_map(|&at| Some((all.get(at as usize)?, at)));
         match self.order {
             0 => all.map(|(_, at)| at).collect(),
             1 => by_text(all.map(|(it, at)| (&*it.elem_type, at))),
@@ -397,19 +394,23 @@ impl<'a> Types<'a> {
     }
 }
 
-/// Whether a word is a part of an address as it is written.
+/// Whether a word is a part of an address as it is written: `0x` and hexadecimal digits. For so many channels formatting
+/// each takes longer than a frame may.
 fn is_in_address(addr: ChanAddr, word: &str) -> bool {
     let can_be = |letter: u8| letter.is_ascii_hexdigit() || letter == b'x';
-    let written = || {
-        // Of many channels: nothing is allocated.
-        let mut room = [0; 20];
-        let mut rest = &mut room[..];
-        write!(rest, "{addr}").ok()?;
-        let left = rest.len();
-        let used = room.get(..room.len() - left)?;
-        Some(std::str::from_utf8(used).ok()?.contains(word))
-    };
-    word.bytes().all(can_be) && written().unwrap_or(false)
+    if word.is_empty() || !word.bytes().all(can_be) {
+        return word.is_empty();
+    }
+    let digits = (64 - addr.0.leading_zeros()).div_ceil(4).max(1) as usize;
+    let mut written = *b"0x0123456789abcdef";
+    for (at, digit) in written.iter_mut().skip(2).take(digits).enumerate() {
+        let nibble = (addr.0 >> (4 * (digits - 1 - at))) as u32 & 0xf;
+        *digit = char::from_digit(nibble, 16).map_or(b'?', |it| it as u8);
+    }
+    let written = written.get(..2 + digits).unwrap_or_default();
+    written
+        .windows(word.len())
+        .any(|part| part == word.as_bytes())
 }
 
 /// Whether a word is in one of its labels.
@@ -520,6 +521,9 @@ mod tests {
         ] {
             assert_eq!(is_in_address(ChanAddr(0xc000_1000), word), is, "{word}");
         }
-        assert!(is_in_address(ChanAddr(u64::MAX), "0xffffffffffffffff"));
+        for addr in [0, 0xf, 0xc000_0123_4560, u64::MAX] {
+            let addr = ChanAddr(addr);
+            assert!(is_in_address(addr, &addr.to_string()), "{addr}");
+        }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Look {
     created: Vec<u32>,
     /// Indices of goroutines by goid.
     by_goid: Vec<u32>,
+    /// Indices of channels by address.
+    by_addr: Vec<u32>,
     pub(super) sites: Vec<Site>,
     /// Goroutines that are not the runtime's own, and how many of these are in each state.
     pub(super) users: usize,
@@ -99,6 +101,9 @@ impl Look {
         let mut by_goid: Vec<u32> = (0..index(snapshot.goroutines.len())).collect();
         let goid = |at: &u32| snapshot.goroutines.get(*at as usize).map(|it| it.goid);
         by_goid.sort_by_key(goid);
+        let mut by_addr: Vec<u32> = (0..index(snapshot.channels.len())).collect();
+        let addr = |at: &u32| snapshot.channels.get(*at as usize).map(|it| it.addr);
+        by_addr.sort_by_key(addr);
         let users = || snapshot.goroutines.iter().filter(|it| !it.system);
         let mut look = Look {
             users: users().count(),
@@ -116,6 +121,7 @@ impl Look {
             at,
             created,
             by_goid,
+            by_addr,
         };
         look.sites = look.count_sites(before);
         look
@@ -199,6 +205,11 @@ impl Look {
         &self.by_goid
     }
 
+    /// Indices of all channels, by address.
+    pub(super) fn by_addr(&self) -> &[u32] {
+        &self.by_addr
+    }
+
     /// A goroutine with its index.
     pub(super) fn goroutine(&self, goid: Goid) -> Option<(u32, &Goroutine)> {
         let all = &self.snapshot.goroutines;
@@ -210,7 +221,10 @@ impl Look {
 
     /// A channel.
     pub(super) fn channel(&self, addr: ChanAddr) -> Option<&Channel> {
-        self.snapshot.channels.iter().find(|it| it.addr == addr)
+        let all = &self.snapshot.channels;
+        let of = |at: &u32| all.get(*at as usize).map(|it| it.addr);
+        let found = self.by_addr.binary_search_by_key(&Some(addr), of).ok()?;
+        all.get(*self.by_addr.get(found)? as usize)
     }
 
     /// Whether a goroutine's state may have changed unseen.
