@@ -20,7 +20,9 @@ use crate::document::findings::Entry;
 use crate::document::{Target, WallClock};
 
 /// Findings that wait to be taken over.
-const QUEUE: usize = 1024;
+const QUEUE: usize = 256;
+/// Findings that wait to be sent: each has its process with it.
+const PENDING: usize = 1024;
 /// A record, with what it is about.
 type News = (Vec<KeyValue>, LogRecord);
 
@@ -93,7 +95,7 @@ impl NodeExporter {
         let sending = Sending {
             sender: Sender::new(&config, Arc::clone(&health))?,
             config,
-            records: Pending::new(),
+            records: Pending::of_at_most(PENDING),
         };
         let worker = Worker::start(move || sending.run(&heard))?;
         let outlet = NodeOutlet {

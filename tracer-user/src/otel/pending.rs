@@ -8,31 +8,34 @@ use super::config::Signal;
 use super::health::Health;
 use super::sender::{Sender, Sent};
 
-/// Records or spans that wait; beyond it the oldest are dropped.
-const MOST: usize = 8192;
-/// Of these, at most so many in one message.
+/// Of these, so many are in one message at most.
 pub(super) const BATCH: usize = 512;
+/// The time until the second attempt to send what was not received.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest time between two attempts to send what was not received.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What waits to be sent, and since when it could not be.
 pub(super) struct Pending<T> {
     items: VecDeque<T>,
+    /// So many wait at most; beyond it the oldest are dropped.
+    most: usize,
     pause: Duration,
     not_before: Option<Instant>,
 }
 
 impl<T: Clone> Pending<T> {
-    pub(super) const fn new() -> Pending<T> {
+    pub(super) const fn of_at_most(most: usize) -> Pending<T> {
         Pending {
             items: VecDeque::new(),
-            pause: Duration::from_millis(500),
+            most,
+            pause: SHORTEST_PAUSE,
             not_before: None,
         }
     }
 
     pub(super) fn push(&mut self, item: T, signal: Signal, health: &Health) {
-        if self.items.len() == MOST {
+        if self.items.len() == self.most {
             self.items.pop_front();
             health.dropped(signal, 1);
         }
@@ -49,10 +52,8 @@ impl<T: Clone> Pending<T> {
     /// These were sent, or never will be.
     fn done(&mut self, count: usize) {
         self.items.drain(..count);
-        *self = Pending {
-            items: std::mem::take(&mut self.items),
-            ..Pending::new()
-        };
+        self.pause = SHORTEST_PAUSE;
+        self.not_before = None;
     }
 
     /// How many wait.
@@ -95,11 +96,11 @@ mod tests {
     #[test]
     fn what_finds_no_room_goes_oldest_first_and_is_counted() {
         let health = Health::default();
-        let mut pending = Pending::new();
-        for number in 0..MOST + 5 {
+        let mut pending = Pending::of_at_most(100);
+        for number in 0..105 {
             pending.push(number, Signal::Logs, &health);
         }
-        assert_eq!(pending.items.len(), MOST);
+        assert_eq!(pending.items.len(), 100);
         assert_eq!(pending.batch().map(|batch| batch[0]), Some(5));
         assert_eq!(health.counts(Signal::Logs), [0, 5, 0]);
     }
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn what_was_not_received_is_tried_again_later_and_less_and_less_often() {
         let health = Health::default();
-        let mut pending = Pending::new();
+        let mut pending = Pending::of_at_most(10);
         pending.push(1, Signal::Traces, &health);
         assert_eq!(pending.batch(), Some(vec![1]));
         let first = pending.pause;

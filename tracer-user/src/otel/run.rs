@@ -36,6 +36,8 @@ use crate::trace::story::Output;
 const TAKE: Duration = Duration::from_millis(100);
 /// Findings that wait to be taken from the pipeline.
 const QUEUE: usize = 256;
+/// Records, and spans, that wait to be sent.
+const PENDING: usize = 8192;
 /// How long the pipeline may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -130,8 +132,8 @@ impl Exporter {
             trace,
             sender: Sender::new(config, health)?,
             names: Names::new(),
-            logs: Pending::new(),
-            spans: Pending::new(),
+            logs: Pending::of_at_most(PENDING),
+            spans: Pending::of_at_most(PENDING),
             metric_interval: config.metric_interval,
             batch_delay: config.batch_delay,
             next_metrics: now + config.metric_interval.min(config.batch_delay),
