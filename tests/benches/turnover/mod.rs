@@ -1,7 +1,7 @@
 //! Whether memory stays flat while goroutines come and go.
 
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use integration_tests::{Gotrace, Target};
 
@@ -9,6 +9,8 @@ use crate::{high_water, memory, verdict};
 
 /// Goroutines after which memory is looked at.
 const LOOKS: [u64; 4] = [1_000_000, 2_000_000, 5_000_000, 10_000_000];
+/// How long to wait for a look: twice as long as all of it takes.
+const LONGEST: Duration = Duration::from_secs(20 * 60);
 /// What it may grow from the first look to the last, MiB.
 const GROWTH: f64 = 1.0;
 
@@ -21,7 +23,7 @@ pub(crate) fn section() -> String {
     let mut rows = String::new();
     let mut resident = Vec::new();
     for goroutines in LOOKS {
-        let summary = gotrace.until("summary", |summary| {
+        let summary = gotrace.until_within(LONGEST, "summary", |summary| {
             summary["totals"]["created"].as_u64() >= Some(goroutines)
         });
         resident.push(memory(gotrace.pid(), "VmRSS:"));
