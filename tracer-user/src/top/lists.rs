@@ -403,7 +403,8 @@ fn is_in_address(addr: ChanAddr, word: &str) -> bool {
     }
     let digits = (64 - addr.0.leading_zeros()).div_ceil(4).max(1) as usize;
     let mut written = *b"0x0123456789abcdef";
-    for (at, digit) in written.iter_mut().skip(2).take(digits).enumerate() {
+    let (_, room) = written.split_at_mut(2);
+    for (at, digit) in room.iter_mut().take(digits).enumerate() {
         let nibble = (addr.0 >> (4 * (digits - 1 - at))) as u32 & 0xf;
         *digit = char::from_digit(nibble, 16).map_or(b'?', |it| it as u8);
     }

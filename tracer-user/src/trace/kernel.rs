@@ -171,7 +171,8 @@ impl Links {
             Links::One { link: _ } => {}
             Links::Each(links) => thread::scope(|scope| {
                 for link in links {
-                    scope.spawn(move || drop(link));
+                    // Without a thread it is dropped here.
+                    let _ = thread::Builder::new().spawn_scoped(scope, move || drop(link));
                 }
             }),
         }
