@@ -160,6 +160,21 @@ impl Gotrace {
         line.expect("it has more to say")
     }
 
+    /// Takes lines of text until one begins so.
+    #[track_caller]
+    pub fn until_line(&mut self, beginning: &str) {
+        let deadline = Instant::now() + patience();
+        loop {
+            let line = self.stdout.next(deadline).expect("it has more to say");
+            assert!(Instant::now() < deadline, "waited in vain for {beginning}");
+            let is_it = line.starts_with(beginning);
+            self.seen.push(line);
+            if is_it {
+                return;
+            }
+        }
+    }
+
     /// Takes lines of JSON until one has the given type and fulfils the condition.
     #[track_caller]
     pub fn until(&mut self, kind: &str, condition: impl Fn(&Value) -> bool) -> Value {
@@ -215,7 +230,8 @@ impl Gotrace {
         self.finish()
     }
 
-    /// Waits for its end. Lines taken by [`Gotrace::until`] are part of the output.
+    /// Waits for its end. Lines taken by [`Gotrace::until`] and [`Gotrace::until_line`] are
+    /// part of the output.
     #[track_caller]
     pub fn finish(mut self) -> Finished {
         let mut stdout = std::mem::take(&mut self.seen);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use integration_tests::profile::{self, Call};
-use integration_tests::{Finished, Gotrace, Target, eventually, http, is_emulated, require_root};
+use integration_tests::{Gotrace, Target, eventually, http, require_root};
 use serde_json::Value;
 
 /// Leaks come fast and stop at this number, so that the picture soon stands still.
@@ -173,17 +173,13 @@ fn deadlocks_finds_them_at_one_look() {
 fn text_shows_goroutines_channels_and_both_sides() {
     let (demo, truth) = hanging_service();
     let pid = demo.pid_argument();
-    let run = |arguments: &[&str]| -> Finished {
-        let finished = Gotrace::run(arguments);
+    let mut run = Gotrace::start(&["run", "--pid", &pid, "--listen", "off"]);
+    run.until_line("DEADLOCK (proven)");
+    let asked = [run.interrupt(), Gotrace::run(&["deadlocks", "--pid", &pid])];
+    let texts = asked.map(|finished| {
         assert_eq!(finished.code, Some(1), "findings: {finished:#?}");
-        finished
-    };
-    // A proof takes a few searches.
-    let long = if is_emulated() { "48s" } else { "8s" };
-    let texts = [
-        run(&["run", "--pid", &pid, "--duration", long, "--listen", "off"]).text(),
-        run(&["deadlocks", "--pid", &pid]).text(),
-    ];
+        finished.text()
+    });
     let profile = pprof(&demo);
     for text in texts {
         for party in deadlocked(&truth) {

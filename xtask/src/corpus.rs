@@ -63,6 +63,12 @@ impl Options {
     }
 }
 
+/// Downloads what builds them.
+pub(crate) fn install(options: &Options) -> Result<()> {
+    let mut versions = options.versions.iter();
+    versions.try_for_each(|version| Toolchain::install(version).map(drop))
+}
+
 /// Runs all cases and prints the tables; an error if a healthy goroutine was called stuck, or too few
 /// of the stuck ones were.
 pub(crate) fn run(options: &Options) -> Result<()> {

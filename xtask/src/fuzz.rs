@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         true => all,
         false => options.targets.clone(),
     };
-    let binaries = build(&shell, "--other")?;
+    let binaries = build(&shell)?;
 
     let waiting = Mutex::new(chosen.into_iter());
     let next = || waiting.lock().expect("no thread panics").next();
@@ -113,14 +113,7 @@ fn targets(shell: &Shell) -> Result<Vec<String>> {
 }
 
 /// Builds all targets; returns where they are.
-/// Builds the targets with what processors have left over from whatever else runs.
-pub(crate) fn build_aside() -> Result<()> {
-    let shell = workspace::shell()?;
-    build(&shell, "--idle").map(drop)
-}
-
-/// Builds the targets, in this class of `chrt`, and says where they are.
-fn build(shell: &Shell, class: &str) -> Result<PathBuf> {
+fn build(shell: &Shell) -> Result<PathBuf> {
     let cargo_fuzz = install(shell)?;
     let host = cmd!(shell, "rustc --version --verbose").quiet().read()?;
     let host = host
@@ -128,12 +121,9 @@ fn build(shell: &Shell, class: &str) -> Result<PathBuf> {
         .find_map(|line| line.strip_prefix("host: "))
         .context("rustc does not say what it compiles for")?;
     let target = workspace::target().join("fuzz");
-    cmd!(
-        shell,
-        "chrt {class} 0 {cargo_fuzz} build --fuzz-dir fuzz --sanitizer none"
-    )
-    .env("CARGO_TARGET_DIR", &target)
-    .run()?;
+    cmd!(shell, "{cargo_fuzz} build --fuzz-dir fuzz --sanitizer none")
+        .env("CARGO_TARGET_DIR", &target)
+        .run()?;
     Ok(target.join(host).join("release"))
 }
 
@@ -147,7 +137,7 @@ fn install(shell: &Shell) -> Result<PathBuf> {
             home.display()
         );
         workspace::cargo(shell)
-            .args(["install", "--quiet", "cargo-fuzz", "--locked"])
+            .args(["install", "--quiet", "--debug", "cargo-fuzz", "--locked"])
             .args(["--version", CARGO_FUZZ, "--root"])
             .arg(&home)
             .run()?;

@@ -121,6 +121,15 @@ fn directory(arch: Arch) -> PathBuf {
     workspace::target().join("static").join(arch.target())
 }
 
+/// Installs or finds what builds for that architecture.
+///
+/// # Errors
+/// There is no compiler for it.
+pub(crate) fn install(arch: Arch) -> Result<()> {
+    let shell = workspace::shell()?;
+    cargo(&shell, arch, &["build"]).map(drop)
+}
+
 /// A cargo for that architecture. Whoever has the source of Rust's library for the BPF objects needs nothing more.
 fn cargo<'s>(shell: &'s Shell, arch: Arch, task: &[&str]) -> Result<Cmd<'s>> {
     const STATIC: &str = "-Ctarget-feature=+crt-static";

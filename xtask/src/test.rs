@@ -1,19 +1,20 @@
 //! Every check and every test, with the time that each stage took.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
+use serde_json::{Value, json};
 use xshell::{Cmd, Shell};
 
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::{
     corpus, deny, ebpf, fixtures, fuzz, kubernetes, manifests, matrix, privilege, prometheus,
-    readers, real, schemathesis, tmux, vscode, web, workspace,
+    readers, real, schemathesis, tmux, vm, vscode, web, workspace,
 };
 
 /// Files of integration tests which mostly wait: for a trend to show, for a reader to start. So several tests
@@ -46,114 +47,182 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn run_stages(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
-    let whole = options.only.is_none();
-    // What is downloaded waits for the network, what is checked for the processor.
-    let tools = match whole {
-        true => stages.beside(check, |stages| stages.run("set-up", Tools::install))?,
-        false => stages.run("set-up", Tools::install)?,
+    let Some(file) = &options.only else {
+        return run_all(shell, options, stages);
     };
-    let Tools {
-        toolchain,
-        programs,
-        oldest,
-        prometheus,
-        schemathesis,
-        readers,
-        vscode,
-        real,
-        tmux,
-        kubernetes,
-        browser,
-    } = tools;
+    let tools = stages.run("set-up", Tools::install)?;
+    let gotrace = stages.run("build", || workspace::build_gotrace(shell))?;
+    let tests = Integration {
+        tools: &tools,
+        gotrace: &gotrace,
+        kills: options.kills,
+    };
+    let tests = tests.command(shell, std::slice::from_ref(file), 1)?;
+    match &options.filter {
+        Some(filter) => Ok(tests.arg(filter).run()?),
+        None => stages.run_tests("integration tests", tests),
+    }
+}
+
+fn run_all(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> {
+    // What is downloaded waits for the network, what is built for the processor.
+    let tools = stages.beside(check, |stages| {
+        stages.run("set-up", || {
+            let tools = Tools::install()?;
+            vm::install()?;
+            corpus::install(&corpus::Options::reduced())?;
+            Ok(tools)
+        })
+    })?;
+    let files = Files::find(shell)?;
+    let named = files.unit.iter().flat_map(|file| ["--test", file]);
+    let unit_tests = workspace::linted(shell)
+        .args(["test", "--locked", "--no-fail-fast", "--workspace"])
+        .args(["--lib", "--bins"])
+        .args(named)
+        .env("GOTRACE_GO", &tools.toolchain.go)
+        .env("GOTRACE_CACHE", workspace::cache()?);
     let mut built = None;
-    if whole {
-        let unit_tests = workspace::cargo(shell)
-            .args(["test", "--locked", "--no-fail-fast", "--workspace"])
-            .args(["--exclude", "integration-tests"])
-            .env("GOTRACE_GO", &toolchain.go)
-            .env("GOTRACE_CACHE", workspace::cache()?);
-        // A compiler's last steps and tests of one thread leave a processor idle.
-        stages.beside(
-            |stages| {
-                check_more(stages)?;
-                let shell = workspace::shell()?;
-                built = Some(stages.run("build", || workspace::build_gotrace(&shell))?);
-                Ok(())
-            },
-            |stages| stages.run_tests("unit tests", unit_tests),
-        )?;
-    }
-    let gotrace = match built {
-        Some(gotrace) => gotrace,
-        None => stages.run("build", || workspace::build_gotrace(shell))?,
-    };
-    let cache = workspace::cache()?;
-    let integration = |files: &[String], threads: u32, more: &[&str]| {
-        let files = files.iter().flat_map(|file| ["--test", file]);
-        workspace::cargo(shell)
-            .args(["test", "--locked", "--no-fail-fast"])
-            .args(["--package", "integration-tests"])
-            .args(files)
-            .args(more)
-            .args(["--", &format!("--test-threads={threads}")])
-            .env("GOTRACE_KILLS", options.kills.to_string())
-            .env("GOTRACE_BIN", &gotrace)
-            .env("GOTRACE_FIXTURES", &programs)
-            .env("GOTRACE_OLDEST", &oldest)
-            .env("GOTRACE_PROMTOOL", &prometheus.promtool)
-            .env("GOTRACE_PROMETHEUS", &prometheus.server)
-            .env("GOTRACE_PERFETTO", &readers.perfetto)
-            .env("GOTRACE_DOT", &readers.dot)
-            .env("GOTRACE_GO", &toolchain.go)
-            .env("GOTRACE_CACHE", &cache)
-            .env("GOTRACE_SCHEMATHESIS", &schemathesis)
-            .env("GOTRACE_DAP_CLIENT", &vscode)
-            .env("GOTRACE_REAL", &real)
-            .env("GOTRACE_TMUX", &tmux)
-            .env("GOTRACE_HELM", &kubernetes.helm)
-            .env("GOTRACE_KUBECTL", &kubernetes.kubectl)
-            .env("GOTRACE_KUBERNETES_SCHEMAS", &kubernetes.schemas)
-            .env("GOTRACE_PAGE_TOOLS", &browser.home)
-            .env("GOTRACE_CHROMIUM", &browser.chromium)
-    };
-    if let Some(file) = &options.only {
-        let tests = integration(std::slice::from_ref(file), 1, &[]);
-        return match &options.filter {
-            Some(filter) => Ok(tests.arg(filter).run()?),
-            None => stages.run_tests("integration tests", tests),
-        };
-    }
-    let (patient, busy): (Vec<String>, Vec<String>) = integration_tests()?
-        .into_iter()
-        .partition(|file| PATIENT.contains(&file.as_str()));
-    // One at a time: they share the machine's processors, and counting is about time, too. What they leave
-    // of these goes to a build that yields to everything.
-    stages.beside(
-        |stages| stages.run("fuzzing, built", fuzz::build_aside),
-        |stages| {
-            let tests = integration(&busy, 1, &["--lib", "--bins"]);
-            stages.run_tests("integration tests", tests)
-        },
-    )?;
-    let reduced = matrix::Options::reduced();
-    let mut cells = None;
+    // A compiler's last steps and tests of one thread leave a processor idle.
     stages.beside(
         |stages| {
-            stages.run("fuzzing", || {
-                fuzz::run(&fuzz::Options {
-                    seconds: 10,
-                    timeout: 10,
-                    targets: Vec::new(),
-                })
-            })?;
-            cells = Some(stages.run("matrix, built", || matrix::build(&reduced))?);
+            check_more(stages)?;
+            let shell = workspace::shell()?;
+            built = Some(stages.run("build", || workspace::build_gotrace(&shell))?);
             Ok(())
         },
-        |stages| stages.run_tests("patient tests", integration(&patient, 3, &[])),
+        |stages| stages.run_tests("unit tests", unit_tests),
     )?;
+    let tests = Integration {
+        tools: &tools,
+        gotrace: &built.context("it was built")?,
+        kills: options.kills,
+    };
+    let mut aside = None;
+    // One at a time: they share the machine's processors, and counting is about time, too. What they leave
+    // of these goes to builds that yield to everything.
+    stages.beside(
+        |stages| {
+            workspace::yield_to_all()?;
+            aside = Some(Aside::build(stages)?);
+            Ok(())
+        },
+        |stages| {
+            let busy = tests.command(shell, &files.busy, 1)?;
+            stages.run_tests("integration tests", busy)?;
+            let patient = tests.command(shell, &files.patient, 3)?;
+            stages.run_tests("patient tests", patient)
+        },
+    )?;
+    let aside = aside.context("it was built")?;
+    stages.run("arm64", || vm::boot(&aside.arm64))?;
     stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
-    let cells = cells.context("they were built")?;
-    stages.run("matrix", || matrix::check(&reduced, &cells))
+    stages.run("matrix", || matrix::check(&aside.reduced, &aside.cells))
+}
+
+/// What is made while the integration tests run.
+struct Aside {
+    arm64: vm::Parts,
+    reduced: matrix::Options,
+    cells: matrix::Built,
+}
+
+impl Aside {
+    fn build(stages: &mut Stages) -> Result<Aside> {
+        let fuzzing = fuzz::Options {
+            seconds: 10,
+            // It gets what is left over.
+            timeout: 60,
+            targets: Vec::new(),
+        };
+        let reduced = matrix::Options::reduced();
+        let arm64 = stages.run("arm64, built", vm::build)?;
+        let cells = stages.run("matrix, built", || matrix::build(&reduced))?;
+        stages.run("fuzzing", || fuzz::run(&fuzzing))?;
+        Ok(Aside {
+            arm64,
+            reduced,
+            cells,
+        })
+    }
+}
+
+/// The package whose tests need root, Go programs and a kernel.
+const INTEGRATION: &str = "integration-tests";
+
+/// Files of tests by name.
+#[derive(Default)]
+struct Files {
+    unit: Vec<String>,
+    busy: Vec<String>,
+    patient: Vec<String>,
+}
+
+impl Files {
+    fn find(shell: &Shell) -> Result<Files> {
+        let said = workspace::cargo(shell)
+            .args(["metadata", "--locked", "--no-deps", "--format-version", "1"])
+            .read()?;
+        Files::of(&serde_json::from_str(&said)?)
+    }
+
+    /// As cargo tells of the workspace.
+    fn of(metadata: &Value) -> Result<Files> {
+        let mut files = Files::default();
+        for package in metadata["packages"].as_array().context("it has packages")? {
+            for target in package["targets"].as_array().context("it has targets")? {
+                if target["kind"] != json!(["test"]) {
+                    continue;
+                }
+                let name = target["name"].as_str().context("it has a name")?;
+                let group = match package["name"] == INTEGRATION {
+                    false => &mut files.unit,
+                    true if PATIENT.contains(&name) => &mut files.patient,
+                    true => &mut files.busy,
+                };
+                group.push(name.to_owned());
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The integration tests and what they need.
+struct Integration<'a> {
+    tools: &'a Tools,
+    gotrace: &'a Path,
+    kills: u32,
+}
+
+impl Integration<'_> {
+    /// Runs files of them, so many tests of a file at a time.
+    fn command<'s>(&self, shell: &'s Shell, files: &[String], threads: u32) -> Result<Cmd<'s>> {
+        let tools = self.tools;
+        let files = files.iter().flat_map(|file| ["--test", file]);
+        Ok(workspace::linted(shell)
+            .args(["test", "--locked", "--no-fail-fast", "--workspace"])
+            .args(files)
+            .args(["--", &format!("--test-threads={threads}")])
+            .env("GOTRACE_KILLS", self.kills.to_string())
+            .env("GOTRACE_BIN", self.gotrace)
+            .env("GOTRACE_FIXTURES", &tools.programs)
+            .env("GOTRACE_OLDEST", &tools.oldest)
+            .env("GOTRACE_PROMTOOL", &tools.prometheus.promtool)
+            .env("GOTRACE_PROMETHEUS", &tools.prometheus.server)
+            .env("GOTRACE_PERFETTO", &tools.readers.perfetto)
+            .env("GOTRACE_DOT", &tools.readers.dot)
+            .env("GOTRACE_GO", &tools.toolchain.go)
+            .env("GOTRACE_CACHE", workspace::cache()?)
+            .env("GOTRACE_SCHEMATHESIS", &tools.schemathesis)
+            .env("GOTRACE_DAP_CLIENT", &tools.vscode)
+            .env("GOTRACE_REAL", &tools.real)
+            .env("GOTRACE_TMUX", &tools.tmux)
+            .env("GOTRACE_HELM", &tools.kubernetes.helm)
+            .env("GOTRACE_KUBECTL", &tools.kubernetes.kubectl)
+            .env("GOTRACE_KUBERNETES_SCHEMAS", &tools.kubernetes.schemas)
+            .env("GOTRACE_PAGE_TOOLS", &tools.browser.home)
+            .env("GOTRACE_CHROMIUM", &tools.browser.chromium))
+    }
 }
 
 /// What the tests need beside Rust.
@@ -191,7 +260,7 @@ impl Tools {
     }
 }
 
-/// What the compiler can say without running anything.
+/// What the compiler can say without running anything, and all that tests are.
 fn check(stages: &mut Stages) -> Result<()> {
     let shell = workspace::shell()?;
     stages.run("format", || {
@@ -201,10 +270,15 @@ fn check(stages: &mut Stages) -> Result<()> {
         }
         Ok(())
     })?;
-    stages.run("clippy", || {
-        Ok(workspace::cargo(&shell)
-            .args(["clippy", "--locked", "--workspace", "--all-targets"])
-            .args(["--", "--deny", "warnings"])
+    stages.run("clippy, tests built", || {
+        Ok(workspace::linted(&shell)
+            .args([
+                "test",
+                "--locked",
+                "--no-run",
+                "--workspace",
+                "--all-targets",
+            ])
             .run()?)
     })
 }
@@ -223,22 +297,6 @@ fn check_more(stages: &mut Stages) -> Result<()> {
         manifests::run(&manifests::Options { check: true })
     })?;
     stages.run("page", || web::run(&web::Options { check: true }))
-}
-
-/// The names of the files of integration tests.
-fn integration_tests() -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(workspace::root().join("tests/tests"))? {
-        let path = entry?.path();
-        if let (Some(name), Some("rs")) = (
-            path.file_stem().and_then(|name| name.to_str()),
-            path.extension().and_then(|extension| extension.to_str()),
-        ) {
-            names.push(name.to_owned());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// What was done, and how long it took.
@@ -367,7 +425,24 @@ fn run_and_count(mut command: Command) -> Result<(bool, Counts)> {
 
 #[cfg(test)]
 mod tests {
-    use super::Counts;
+    use serde_json::json;
+
+    use super::{Counts, Files};
+
+    #[test]
+    fn files_are_found_by_their_package() {
+        let target = |kind: &str, name: &str| json!({"kind": [kind], "name": name});
+        let metadata = json!({"packages": [
+            {"name": "tracer-model", "targets": [target("lib", "tracer_model"), target("test", "world")]},
+            {"name": "integration-tests", "targets": [
+                target("bench", "promises"), target("test", "exact"), target("test", "trends")
+            ]},
+        ]});
+        let files = Files::of(&metadata).unwrap();
+        assert_eq!(files.unit, ["world"]);
+        assert_eq!(files.busy, ["exact"]);
+        assert_eq!(files.patient, ["trends"]);
+    }
 
     #[test]
     fn counts_results_and_nothing_else() {

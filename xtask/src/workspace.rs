@@ -48,6 +48,14 @@ pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
     cmd!(shell, "{cargo}")
 }
 
+/// A cargo whose compiler is clippy's for what is ours: what tests run is checked as it is built, and nothing is read twice.
+/// Any warning is an error.
+pub(crate) fn linted(shell: &Shell) -> Cmd<'_> {
+    cargo(shell)
+        .env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("CLIPPY_ARGS", "--deny__CLIPPY_HACKERY__warnings")
+}
+
 /// The cargo that runs this task, without what it and the caller's shell set for this task's own
 /// build: flags, wrappers, profiles, a target directory, a toolchain.
 pub(crate) fn bare_cargo(shell: &Shell) -> Cmd<'_> {
@@ -71,6 +79,15 @@ pub(crate) fn bare_cargo(shell: &Shell) -> Cmd<'_> {
         }
     }
     command
+}
+
+/// Lets the calling thread, and all that it starts from now on, run when nothing else wants to.
+pub(crate) fn yield_to_all() -> Result<()> {
+    let shell = shell()?;
+    // Such as `4711/task/4712`.
+    let own = std::fs::read_link("/proc/thread-self")?;
+    let thread = own.file_name().context("a thread has a number")?;
+    Ok(cmd!(shell, "chrt --idle --pid 0 {thread}").quiet().run()?)
 }
 
 /// Builds the `gotrace` program with optimisation and returns its path.

@@ -93,6 +93,8 @@ fn linker(shell: &Shell, compiler: &Compiler) -> Result<PathBuf> {
                 .args([
                     "install",
                     "--quiet",
+                    // Nearly all that it does, LLVM does.
+                    "--debug",
                     "bpf-linker",
                     "--version",
                     LINKER_VERSION,

@@ -1,6 +1,7 @@
 //! Other kernels, and arm64: a virtual machine under software emulation that boots a kernel of Debian's with nothing
 //! but gotrace, Go programs and tests in its memory. This machine runs the same, as a measure.
 
+mod ci;
 mod guest;
 mod machine;
 mod own;
@@ -20,9 +21,10 @@ use xshell::cmd;
 use crate::go::{DEFAULT_VERSION, Toolchain};
 use crate::portable::Arch;
 use crate::{privilege, workspace};
+pub(crate) use ci::{boot, build, install};
 use guest::Guest;
 use machine::Machine;
-use parts::Parts;
+pub(crate) use parts::Parts;
 use said::{Cell, SAYS};
 
 /// Files of integration tests which run there, and what they are about.
@@ -91,12 +93,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let toolchain = Toolchain::install(DEFAULT_VERSION)?;
         let parts = Parts::build(arch, &toolchain, &tests)?;
         for name in of_it {
-            let begin = Instant::now();
-            let Some(mut said) = name.run(&parts, options.timeout)? else {
+            let Some(said) = name.run(&parts, options.timeout)? else {
                 continue;
             };
-            said.push(format!("{SAYS}took {}", begin.elapsed().as_secs_f64()));
-            said.push(format!("{SAYS}date {}", date()?));
             ran.push(name.understand(&said, &tests)?);
             if options.test.is_none() {
                 let log = name.log();
@@ -121,12 +120,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         table::write(&workspace::root().join(PAGE), &table::table(&all))?;
     }
-    let files = ran.iter().flat_map(|ran| &ran.cell.files);
-    let failed: Vec<&str> = files
-        .flat_map(|file| file.failed.iter().map(String::as_str))
-        .collect();
-    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
-    Ok(())
+    ran.iter().try_for_each(Ran::check)
+}
+
+impl Ran {
+    /// An error that names the tests that failed there.
+    fn check(&self) -> Result<()> {
+        let files = self.cell.files.iter();
+        let failed: Vec<&str> = files
+            .flat_map(|file| file.failed.iter().map(String::as_str))
+            .collect();
+        let kernel = &self.cell.kernel;
+        ensure!(failed.is_empty(), "{kernel}: failed: {}", failed.join(", "));
+        Ok(())
+    }
 }
 
 impl Name {
@@ -156,8 +163,18 @@ impl Name {
         self.series == OWN
     }
 
-    /// What the machine says; nothing if there is no such kernel.
+    /// What the machine says, how long that took and the day; nothing if there is no such kernel.
     fn run(self, parts: &Parts, seconds: u64) -> Result<Option<Vec<String>>> {
+        let begin = Instant::now();
+        let Some(mut said) = self.boot(parts, seconds)? else {
+            return Ok(None);
+        };
+        said.push(format!("{SAYS}took {}", begin.elapsed().as_secs_f64()));
+        said.push(format!("{SAYS}date {}", date()?));
+        Ok(Some(said))
+    }
+
+    fn boot(self, parts: &Parts, seconds: u64) -> Result<Option<Vec<String>>> {
         if self.is_own() {
             privilege::require_root(&workspace::shell()?, "vm --kernel own")?;
             println!("vm: this machine");

@@ -15,7 +15,7 @@ use crate::workspace;
 const PROGRAMS: &[&str] = &["demo", "ledger", "stuck", "hello", "relay"];
 
 /// All of it, built.
-pub(super) struct Parts {
+pub(crate) struct Parts {
     pub(super) arch: Arch,
     pub(super) gotrace: PathBuf,
     /// Files of integration tests, by name.
