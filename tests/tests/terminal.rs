@@ -166,6 +166,15 @@ fn long_text_goes_through_a_pager_on_a_terminal_alone() {
     let terminal = run_in_terminal(&format!("{paged} --no-pager"));
     let screen = terminal.shows(&["exit=0"]);
     assert!(!screen.contains("paged:"), "{screen}");
+    // Many a host has a shell and nothing to read with: then the text comes as it is.
+    let directory = tempfile::tempdir().expect("a directory");
+    std::os::unix::fs::symlink("/bin/sh", directory.path().join("sh")).expect("a link");
+    let path = directory.path().display();
+    let terminal = run_in_terminal(&format!(
+        "env -u PAGER -u GOTRACE_PAGER PATH={path} gotrace goroutines --pid {pid}"
+    ));
+    let screen = terminal.shows(&["exit=0"]);
+    assert!(screen.contains("    main.main"), "{screen}");
     // Without a terminal there is no pager, and no console.
     let finished = Gotrace::run(&["goroutines", "--pid", &target.pid_argument()]);
     assert!(finished.text().starts_with("many"), "{finished:#?}");

@@ -22,15 +22,19 @@ impl Pager {
         if !std::io::stdout().is_terminal() {
             return None;
         }
-        let named = VARIABLES.iter().find_map(|name| std::env::var(name).ok());
-        let command = named.unwrap_or_else(|| DEFAULT.to_owned());
-        if ["", "cat"].contains(&command.trim()) {
-            return None;
-        }
+        let mut pager = match VARIABLES.iter().find_map(|name| std::env::var(name).ok()) {
+            Some(none) if ["", "cat"].contains(&none.trim()) => return None,
+            // As git does: it may have arguments, and be anything that a shell understands.
+            Some(named) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &named]);
+                shell
+            }
+            // Not by a shell, which would be there where this one is not.
+            None => Command::new(DEFAULT),
+        };
         let colours = AutoStream::choice(&std::io::stdout());
-        // As git does: it may have arguments, and be anything that a shell understands.
-        let mut pager = Command::new("sh");
-        pager.args(["-c", &command]).stdin(Stdio::piped());
+        pager.stdin(Stdio::piped());
         if std::env::var_os("LESS").is_none() {
             pager.env("LESS", LESS);
         }

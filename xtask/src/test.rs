@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -82,69 +83,55 @@ fn run_all(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> 
         .args(named)
         .env("GOTRACE_GO", &tools.toolchain.go)
         .env("GOTRACE_CACHE", workspace::cache()?);
-    let mut built = None;
-    // A compiler's last steps and tests of one thread leave a processor idle.
+    let reduced = matrix::Options::reduced();
+    let (cells, built_cells) = mpsc::channel();
+    let mut arm64 = None;
+    // What tests leave of the processors goes to what yields to everything.
     stages.beside(
         |stages| {
-            check_more(stages)?;
-            let shell = workspace::shell()?;
-            built = Some(stages.run("build", || workspace::build_gotrace(&shell))?);
-            Ok(())
-        },
-        |stages| stages.run_tests("unit tests", unit_tests),
-    )?;
-    let tests = Integration {
-        tools: &tools,
-        gotrace: &built.context("it was built")?,
-        kills: options.kills,
-    };
-    let mut aside = None;
-    // One at a time: they share the machine's processors, and counting is about time, too. What they leave
-    // of these goes to builds that yield to everything.
-    stages.beside(
-        |stages| {
+            // Gone when this ends, so that nobody waits for what never comes.
+            let cells = cells;
             workspace::yield_to_all()?;
-            aside = Some(Aside::build(stages)?);
-            Ok(())
+            arm64 = Some(stages.run("arm64, built", vm::build)?);
+            // Nobody waits any more if a test failed.
+            let _ = cells.send(stages.run("matrix, built", || matrix::build(&reduced))?);
+            stages.run("fuzzing", || {
+                fuzz::run(&fuzz::Options {
+                    seconds: 10,
+                    // Of which it has what others leave.
+                    timeout: 60,
+                    targets: Vec::new(),
+                })
+            })
         },
         |stages| {
+            let mut gotrace = None;
+            stages.beside(
+                |stages| {
+                    let shell = workspace::shell()?;
+                    gotrace = Some(stages.run("build", || workspace::build_gotrace(&shell))?);
+                    check_more(stages)
+                },
+                |stages| stages.run_tests("unit tests", unit_tests),
+            )?;
+            let tests = Integration {
+                tools: &tools,
+                gotrace: &gotrace.context("it was built")?,
+                kills: options.kills,
+            };
+            // One at a time: they share the machine's processors, and counting is about time, too.
             let busy = tests.command(shell, &files.busy, 1)?;
             stages.run_tests("integration tests", busy)?;
             let patient = tests.command(shell, &files.patient, 3)?;
-            stages.run_tests("patient tests", patient)
+            stages.run_tests("patient tests", patient)?;
+            stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
+            let cells = built_cells.recv().context("its programs were not built")?;
+            stages.run("matrix", || matrix::check(&reduced, &cells))
         },
     )?;
-    let aside = aside.context("it was built")?;
-    stages.run("arm64", || vm::boot(&aside.arm64))?;
-    stages.run("corpus", || corpus::run(&corpus::Options::reduced()))?;
-    stages.run("matrix", || matrix::check(&aside.reduced, &aside.cells))
-}
-
-/// What is made while the integration tests run.
-struct Aside {
-    arm64: vm::Parts,
-    reduced: matrix::Options,
-    cells: matrix::Built,
-}
-
-impl Aside {
-    fn build(stages: &mut Stages) -> Result<Aside> {
-        let fuzzing = fuzz::Options {
-            seconds: 10,
-            // It gets what is left over.
-            timeout: 60,
-            targets: Vec::new(),
-        };
-        let reduced = matrix::Options::reduced();
-        let arm64 = stages.run("arm64, built", vm::build)?;
-        let cells = stages.run("matrix, built", || matrix::build(&reduced))?;
-        stages.run("fuzzing", || fuzz::run(&fuzzing))?;
-        Ok(Aside {
-            arm64,
-            reduced,
-            cells,
-        })
-    }
+    // An emulated machine wants the host for itself.
+    let arm64 = arm64.context("it was built")?;
+    stages.run("arm64", || vm::boot(&arm64))
 }
 
 /// The package whose tests need root, Go programs and a kernel.
