@@ -84,7 +84,7 @@ pub(crate) fn tests(arch: Arch, files: &[&str]) -> Result<(PathBuf, Vec<PathBuf>
     let package = ["--package", "integration-tests"];
     let package = package.into_iter().filter(|_| !files.is_empty());
     let chosen = files.iter().flat_map(|file| ["--test", file]);
-    let said = cargo(&shell, arch, &["build", "--profile", "foreign"])?
+    let said = cargo(&shell, arch, &["build", "--quiet", "--profile", "foreign"])?
         .args(["--package", "tracer-user", "--bin", "gotrace"])
         .args(package)
         .args(chosen)
@@ -135,7 +135,7 @@ fn cargo<'s>(shell: &'s Shell, arch: Arch, task: &[&str]) -> Result<Cmd<'s>> {
     const STATIC: &str = "-Ctarget-feature=+crt-static";
     let command = workspace::bare_cargo(shell)
         .args(task)
-        .args(["--quiet", "--locked", "--target", arch.target()])
+        .args(["--locked", "--target", arch.target()])
         .arg("--target-dir")
         .arg(workspace::target().join("static"));
     Ok(match arch {
