@@ -14,7 +14,8 @@ const MACHINE: Name = Name {
     arch: Arch::Aarch64,
     series: packages::SERIES[0],
 };
-const TESTS: &[&str] = &["main_job", "exact"];
+/// Not `exact`, which does not always pass where the processor is emulated (docs/support.md).
+const TESTS: &[&str] = &["main_job"];
 /// Seconds that it may take.
 const TIMEOUT: u64 = 400;
 
