@@ -75,7 +75,7 @@ fn run_all(shell: &Shell, options: &Options, stages: &mut Stages) -> Result<()> 
             Ok(tools)
         })
     })?;
-    let files = Files::find(shell)?;
+    let files = Files::of(&workspace::metadata(shell)?)?;
     let named = files.unit.iter().flat_map(|file| ["--test", file]);
     let unit_tests = workspace::linted(shell)
         .args(["test", "--locked", "--no-fail-fast", "--workspace"])
@@ -146,13 +146,6 @@ struct Files {
 }
 
 impl Files {
-    fn find(shell: &Shell) -> Result<Files> {
-        let said = workspace::cargo(shell)
-            .args(["metadata", "--locked", "--no-deps", "--format-version", "1"])
-            .read()?;
-        Files::of(&serde_json::from_str(&said)?)
-    }
-
     /// As cargo tells of the workspace.
     fn of(metadata: &Value) -> Result<Files> {
         let mut files = Files::default();

@@ -4,6 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use xshell::{Cmd, Shell, cmd};
 
 /// The root of the workspace.
@@ -46,6 +47,15 @@ pub(crate) fn shell() -> Result<Shell> {
 pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     cmd!(shell, "{cargo}")
+}
+
+/// What cargo says of the packages of the workspace.
+pub(crate) fn metadata(shell: &Shell) -> Result<Value> {
+    let said = cargo(shell)
+        .args(["metadata", "--locked", "--no-deps", "--format-version", "1"])
+        .quiet()
+        .read()?;
+    Ok(serde_json::from_str(&said)?)
 }
 
 /// A cargo whose compiler is clippy's for what is ours: what tests run is checked as it is built, and nothing is read twice.

@@ -40,11 +40,10 @@ pub(super) fn write(shell: &Shell, arch: Arch, date: u64, file: &Path) -> Result
     let written = format!("{name}.json");
     let bill = workspace::root().join(PACKAGE).join(&written);
     let text = fs::read_to_string(&bill).context("cargo-cyclonedx wrote nothing")?;
-    for entry in fs::read_dir(workspace::root())? {
-        let bill = entry?.path().join(&written);
-        if bill.is_file() {
-            shell.remove_path(bill)?;
-        }
+    let metadata = workspace::metadata(shell)?;
+    for package in metadata["packages"].as_array().context("it has packages")? {
+        let manifest = package["manifest_path"].as_str().context("it has one")?;
+        shell.remove_path(Path::new(manifest).with_file_name(&written))?;
     }
     let parsed: Value = serde_json::from_str(&text)?;
     let crates = parsed["components"].as_array().map_or(0, Vec::len);
