@@ -764,6 +764,33 @@ fn a_channel_is_not_its_address() {
          | 6 c1 0/4",
         "c1 #0 3/8",
     );
+    // A look that is ahead: it shows the later channel, whatever is still told of the earlier one.
+    for late in [
+        "",
+        "11 g1 send c1 4/8",
+        "11 g1 send c1 4/8\n 12 g1 recv c1 5/8",
+    ] {
+        check_channels(
+            &format!("10 g1 send c1 3/8\n snapshot 20..30\n | 25 c1 2/4\n {late}"),
+            "c1 #1 2/4",
+        );
+    }
+    // What was told of the later one when the look came is found with it.
+    let mut world = World::new();
+    run(
+        &mut world,
+        "10 g1 send c1 3/8
+         snapshot 20..30
+         | 25 c1 1/4
+         11 g1 send c1 4/8
+         20 g2 make c1
+         21 g2 send c1 0/4
+         26 g2 send c1 1/4",
+    );
+    assert_eq!(channels(&world), lines("c1 #1 1/4"));
+    let channel = world.channel_at(support::chan_addr("c1")).expect("made");
+    assert_eq!(channel.side(Direction::Send).operations, 2);
+    assert_eq!(channel.made().map(|made| made.by), Some(goid("g2")));
 }
 
 #[test]
@@ -1164,6 +1191,34 @@ fn closes_that_panic() {
         (
             "10 g1 make c1\n 11 g1 close c1\n 12 lost 1\n 13 g1 close c1",
             0,
+        ),
+        // A look that is ahead of the events found a later one at the same address: when nothing was
+        // told of the first, when it was made, and when it was closed once.
+        (
+            "snapshot 20..30
+             | 25 c1 0/5
+             10 g1 make c1
+             11 g1 close c1 0/1
+             12 g1 close c1 0/1",
+            1,
+        ),
+        (
+            "10 g1 make c1
+             snapshot 20..30
+             | 25 c1 0/5
+             11 g1 close c1 0/1
+             12 g1 close c1 0/1",
+            1,
+        ),
+        (
+            "10 g1 make c1
+             11 g1 close c1 0/1
+             snapshot 20..30
+             | 25 c1 0/5
+             12 g1 close c1 0/1
+             20 g1 make c1
+             21 g1 close c1 0/5",
+            1,
         ),
     ] {
         let mut world = World::new();

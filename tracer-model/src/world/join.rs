@@ -12,6 +12,11 @@
 //! older observation does not hide a newer event, and a snapshot that is late gives the same result
 //! as one that came in time.
 //!
+//! A channel is one entity only for as long as its address is its own. An observation that is ahead of
+//! the events can show a later channel there, which another capacity, another type or an end of being
+//! closed gives away, at once or with the next event. Then the observation stays with the later one,
+//! and what is still told of the earlier one is kept apart.
+//!
 //! Two limits remain, and the next observation heals both. A probe fires just *before* its effect:
 //! a thread that loses its CPU between the two can be observed in its old state with a newer
 //! stamp. And a wake-up by the network poller makes no event: the wait ends for us at the

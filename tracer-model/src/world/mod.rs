@@ -41,6 +41,7 @@ pub use query::{Census, Queue, QueuedWaiter, Queues};
 pub use totals::{Anomalies, AnomalyKind, Example, Origin, Panics, Totals};
 pub use wake::{Wake, Wakes};
 
+use channel::Told;
 use departed::{Departed, Departure};
 use goroutine::{Effect, Ended, Entry, Memory, Operation};
 use intern::Interner;
@@ -219,14 +220,10 @@ impl World {
                     self.totals.panics.close_of_nil += 1;
                     self.panicked(PanicCause::CloseOfNil, op.site, actor, None);
                 }
-                if let Some(channel) = self.channel_of(at, actor, op) {
-                    let again = channel.closes() > 0 && channel.is_known_whole(lost_at);
-                    channel.count_close();
-                    channel.close(at);
-                    if again {
-                        self.totals.panics.close_of_closed += 1;
-                        self.panicked(PanicCause::CloseOfClosed, op.site, actor, op.chan);
-                    }
+                let told = self.told_of(at, actor, op);
+                if told.is_some_and(|told| told.close(at, lost_at)) {
+                    self.totals.panics.close_of_closed += 1;
+                    self.panicked(PanicCause::CloseOfClosed, op.site, actor, op.chan);
                 }
             }
             EventKind::SelectBegin { cases, .. } => {
@@ -236,9 +233,7 @@ impl World {
                 });
                 for case in cases {
                     if let WaitObject::Chan { chan, direction } = *case {
-                        let channel = self.channel_entry(chan, at);
-                        channel.touch(at);
-                        channel.side_mut(direction).select_cases += 1;
+                        self.side_mut(chan, direction, at).select_cases += 1;
                     }
                 }
             }
@@ -281,9 +276,7 @@ impl World {
                 if let Some(WaitObject::Chan { chan, direction }) = *object
                     && reason.kind() == WaitKind::Chan
                 {
-                    let channel = self.channel_entry(chan, at);
-                    channel.touch(at);
-                    channel.side_mut(direction).parks += 1;
+                    self.side_mut(chan, direction, at).parks += 1;
                 }
             }
             EventKind::Ready {
@@ -312,9 +305,7 @@ impl World {
                     entry.told().ready(at, waker, lost_at, parks_seen)
                 });
                 if let Some(WaitObject::Chan { chan, direction }) = *object {
-                    let channel = self.channel_entry(chan, at);
-                    channel.touch(at);
-                    let side = channel.side_mut(direction);
+                    let side = self.side_mut(chan, direction, at);
                     side.wakeups += 1;
                     side.waker = Some(actor);
                 }
@@ -355,14 +346,13 @@ impl World {
             } => {
                 self.totals.made += 1;
                 self.update(actor, at, |entry| entry.told().act(at, site, lost_at));
-                self.make(
-                    *chan,
-                    Made {
-                        at,
-                        by: actor,
-                        site: *made_at,
-                    },
-                );
+                let made = Made {
+                    at,
+                    by: actor,
+                    site: *made_at,
+                };
+                let (channel, next) = self.channel_entry(*chan);
+                channel.make(made, || next_id(next));
             }
             EventKind::Direct {
                 chan, direction, ..
@@ -373,9 +363,7 @@ impl World {
                 }
                 // A select goes on until its end is told.
                 self.update(actor, at, |entry| entry.told().live(at, site, lost_at));
-                let channel = self.channel_entry(*chan, at);
-                channel.touch(at);
-                channel.side_mut(*direction).direct += 1;
+                self.side_mut(*chan, *direction, at).direct += 1;
             }
             EventKind::Exit => {
                 self.totals.exited += 1;
@@ -384,8 +372,9 @@ impl World {
                 self.exit(actor, at);
             }
         }
-        self.flows
-            .apply(event, |chan| self.channels.get(&chan)?.made()?.site);
+        self.flows.apply(event, |chan| {
+            self.channels.get(&chan)?.told_at(at).made()?.site
+        });
         self.totals.events += 1;
         self.heard_until = self.heard_until.max(at);
     }
@@ -443,19 +432,11 @@ impl World {
         }
         for read in &snapshot.channels {
             let at = read.at.max(started);
-            let known = self.channels.get(&read.addr);
-            if let Some(channel) = known
-                && !channel.matches(read)
-            {
-                if channel.last_activity() > at {
-                    continue;
-                }
-                self.channels.swap_remove(&read.addr);
-            }
             let elem_type =
                 (!read.elem_type.is_empty()).then(|| self.types.intern(&read.elem_type));
-            self.channel_entry(read.addr, at)
-                .observe(at, read, elem_type);
+            let heard_until = self.heard_until;
+            let (channel, next) = self.channel_entry(read.addr);
+            channel.observe(at, read, elem_type, heard_until, || next_id(next));
         }
         self.stacks.sweep();
         self.types.sweep();
@@ -558,7 +539,8 @@ impl World {
         match object {
             WaitObject::Chan { chan, direction } => {
                 if let Some(channel) = self.channels.get_mut(&chan) {
-                    channel.side_mut(direction).blocked_nanos += nanos.unwrap_or(0);
+                    let side = channel.told_at_mut(at).side_mut(direction);
+                    side.blocked_nanos += nanos.unwrap_or(0);
                 }
             }
             WaitObject::Semaphore(_) | WaitObject::Cond(_) => {
@@ -591,9 +573,7 @@ impl World {
             return;
         };
         self.totals.selected += 1;
-        let channel = self.channel_entry(chan, at);
-        channel.touch(at);
-        channel.side_mut(direction).selected += 1;
+        self.side_mut(chan, direction, at).selected += 1;
     }
 
     /// Whoever a close wakes receives nothing, or panics as it wanted to send.
@@ -719,14 +699,14 @@ impl World {
     }
 
     fn operate(&mut self, at: Ktime, actor: Goid, op: &ChanOp, direction: Direction) {
-        if let Some(channel) = self.channel_of(at, actor, op) {
-            channel.count_operation(direction, op.site);
+        if let Some(told) = self.told_of(at, actor, op) {
+            told.count_operation(direction, op.site);
         }
     }
 
-    /// The channel of an operation, told of its fill; none if it is nil, or if its address belongs
-    /// to another channel by now.
-    fn channel_of(&mut self, at: Ktime, actor: Goid, op: &ChanOp) -> Option<&mut Channel> {
+    /// Where to note what is told of an operation's channel, which knows of its fill then; none if it
+    /// is nil, or if it came too late.
+    fn told_of(&mut self, at: Ktime, actor: Goid, op: &ChanOp) -> Option<&mut Told> {
         let addr = op.chan?;
         let mut fill = op.fill;
         if let Some(read) = fill
@@ -737,42 +717,36 @@ impl World {
                 .note(AnomalyKind::ImpossibleFill, actor, at);
             fill = None;
         }
+        let (channel, next) = self.channel_entry(addr);
+        let told = match fill {
+            Some(fill) => {
+                let told = channel.told_of(at, fill.cap, || next_id(next))?;
+                told.fill(at, fill);
+                told
+            }
+            None => channel.told_at_mut(at),
+        };
+        told.touch(at);
+        Some(told)
+    }
+
+    /// What is counted of one side of the channel that had the address at this time.
+    fn side_mut(&mut self, addr: ChanAddr, direction: Direction, at: Ktime) -> &mut Side {
+        let (channel, _) = self.channel_entry(addr);
+        let told = channel.told_at_mut(at);
+        told.touch(at);
+        told.side_mut(direction)
+    }
+
+    /// The channel that has the address, and where numbers for channels come from.
+    fn channel_entry(&mut self, addr: ChanAddr) -> (&mut Channel, &mut u32) {
         self.make_room_for(addr);
         let next = &mut self.next_chan;
         let channel = self
             .channels
             .entry(addr)
-            .or_insert_with(|| Channel::new(next_id(next), addr, at));
-        if let Some(fill) = fill {
-            if !channel.has_cap(u64::from(fill.cap)) {
-                if channel.last_activity() > at {
-                    return None;
-                }
-                *channel = Channel::new(next_id(next), addr, at);
-            }
-            channel.fill(at, fill);
-        }
-        channel.touch(at);
-        Some(channel)
-    }
-
-    /// A new channel at this address: whatever was there before is gone. What is known only from later
-    /// is already about the new one, since a snapshot can be ahead of the events.
-    fn make(&mut self, addr: ChanAddr, made: Made) {
-        if let Some(channel) = self.channels.get(&addr)
-            && channel.first_activity() < made.at
-        {
-            self.channels.swap_remove(&addr);
-        }
-        self.channel_entry(addr, made.at).make(made);
-    }
-
-    fn channel_entry(&mut self, addr: ChanAddr, at: Ktime) -> &mut Channel {
-        self.make_room_for(addr);
-        let next = &mut self.next_chan;
-        self.channels
-            .entry(addr)
-            .or_insert_with(|| Channel::new(next_id(next), addr, at))
+            .or_insert_with(|| Channel::new(next_id(next), addr));
+        (channel, next)
     }
 
     fn make_room_for(&mut self, addr: ChanAddr) {

@@ -326,7 +326,7 @@ fn channel_as_read(channel: &Channel, queue: &Queue<'_>) -> snapshot::Channel {
         closed: channel.closed().is_some(),
         values: channel
             .contents()
-            .map(|contents| contents.values.clone())
+            .map(|contents| contents.values.to_vec())
             .unwrap_or_default(),
         send_waiting: waiters(&queue.send),
         recv_waiting: waiters(&queue.receive),
