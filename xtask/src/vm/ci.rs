@@ -14,8 +14,7 @@ const MACHINE: Name = Name {
     arch: Arch::Aarch64,
     series: packages::SERIES[0],
 };
-/// Not `exact`, which does not always pass where the processor is emulated (docs/support.md).
-const TESTS: &[&str] = &["main_job"];
+const TESTS: &[&str] = &["main_job", "exact"];
 /// Seconds that it may take.
 const TIMEOUT: u64 = 400;
 
