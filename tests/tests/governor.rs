@@ -127,13 +127,13 @@ fn hot_operations_are_left_out_and_a_target_that_grows_busy_is_let_go() {
     let (mut gotrace, _) = Gotrace::attach(target.pid(), &AUTO);
     gotrace.until("governor", |change| change["level"] == "full");
     target.ask("START");
-    let change = gotrace.until("governor", |_| true);
-    assert_eq!(change["level"], "full", "{change:#}");
-    assert_eq!(
-        change["skipped"],
-        Value::from(vec!["chan_send", "chan_recv"]),
-        "{change:#}"
-    );
+    let operations = Value::from(vec!["chan_send", "chan_recv"]);
+    let change = gotrace.until("governor", |change| {
+        assert_eq!(change["level"], "full", "{change:#}");
+        // The first one falls within milliseconds, for which the start itself can be too much as well. That is
+        // tried again, seconds later.
+        change["skipped"] == operations
+    });
     assert!(
         number(&change["tax"]) > number(&change["budget"]),
         "{change:#}"
